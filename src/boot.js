@@ -1,0 +1,85 @@
+/**
+ * The first file PID 1 runs, before anything that could throw.
+ *
+ * Owns the guards a process needs to survive being PID 1 under Deno: signal
+ * listeners (an unhandled TERM, INT or HUP aborts the runtime, and PID 1's end
+ * is a kernel panic), the last catch of errors and rejections, and /proc
+ * (without it `Deno.execPath()` panics, and bundled packages call it on
+ * import). Then it imports the rest.
+ *
+ * It must have no dependencies, never remove a listener, and never let an
+ * error out: what fails here ends in `lastResort()`.
+ */
+
+/** What happened before the system could listen; wiring.ts takes it over. */
+const guard = {
+  startedAt: performance.now(),
+  signals: /** @type {string[]} */ ([]),
+  faults: /** @type {{ where: string, error: unknown }[]} */ ([]),
+  onSignal: /** @type {((signal: string) => void) | null} */ (null),
+  onFault: /** @type {((where: string, error: unknown) => void) | null} */ (null),
+};
+
+for (const signal of ["SIGTERM", "SIGINT", "SIGHUP", "SIGUSR2", "SIGPWR"]) {
+  Deno.addSignalListener(signal, () => {
+    if (guard.onSignal !== null) guard.onSignal(signal);
+    else if (guard.signals.length < 64) guard.signals.push(signal);
+  });
+}
+
+function fault(where, error) {
+  if (guard.onFault !== null) guard.onFault(where, error);
+  else if (guard.faults.length < 64) guard.faults.push({ where, error });
+}
+addEventListener("error", (event) => {
+  event.preventDefault();
+  fault("uncaught error", event.error ?? event.message);
+});
+addEventListener("unhandledrejection", (event) => {
+  event.preventDefault();
+  fault("unhandled rejection", event.reason);
+});
+
+Object.defineProperty(globalThis, Symbol.for("osymbiote.guard"), { value: guard });
+
+/** mount(2) of /proc by FFI; EBUSY (already there) is as good. */
+function mountProc() {
+  const library = Deno.dlopen("libc.so.6", {
+    mount: { parameters: ["buffer", "buffer", "buffer", "usize", "buffer"], result: "i32" },
+  });
+  const text = (value) => new TextEncoder().encode(`${value}\0`);
+  const nosuidNodevNoexec = 2n | 4n | 8n;
+  library.symbols.mount(text("proc"), text("/proc"), text("proc"), nosuidNodevNoexec, text(""));
+}
+
+/**
+ * The system could not be loaded at all: say why where a person can see it,
+ * then restart the machine; the launcher counts such attempts and stops them.
+ */
+async function lastResort(error) {
+  const reason = error instanceof Error ? (error.stack ?? error.message) : String(error);
+  try {
+    Deno.writeTextFileSync(
+      "/dev/console",
+      `\nosymbiote: cannot start: ${reason}\nrestarting in 5 s\n`,
+    );
+  } catch (_unwritable) {
+    console.error(`osymbiote: cannot start: ${reason}`);
+  }
+  await new Promise((resolve) => setTimeout(resolve, 5000));
+  const library = Deno.dlopen("libc.so.6", {
+    sync: { parameters: [], result: "void" },
+    reboot: { parameters: ["i32"], result: "i32" },
+  });
+  library.symbols.sync();
+  library.symbols.reboot(0x01234567); // LINUX_REBOOT_CMD_RESTART
+}
+
+try {
+  if (Deno.pid === 1) mountProc();
+  const { main } = await import("./main.js");
+  await main();
+} catch (error) {
+  if (Deno.pid === 1) await lastResort(error);
+  else throw error;
+}

@@ -1,0 +1,110 @@
+/**
+ * The event port: boot, system and self-test events as NDJSON on the
+ * virtio-serial port `org.osymbiote.events`, so that whoever runs the machine
+ * knows how it fares without a network.
+ *
+ * Owns the port's descriptor and its backlog. It must never block and never
+ * wait for a reader: what does not fit in the backlog is dropped and counted.
+ */
+import type { Bus } from "../bus/bus.ts";
+import { toCloudEvent } from "../bus/envelope.ts";
+import { closeFd, O, openFd, writeFd } from "./kernel/fd.ts";
+import type { Libc } from "./kernel/libc.ts";
+
+const portName = "org.osymbiote.events";
+const maxBacklogBytes = 256 * 1024;
+const families = [
+  "boot.>",
+  "system.ready",
+  "system.degraded",
+  "system.recovered",
+  "system.fault",
+  "system.stopping",
+  "system.stopped",
+  "selftest.>",
+  "service.>",
+  "incident.>",
+  "addr.>",
+  "sensor.failed",
+  "mind.started",
+  "mind.exited",
+];
+
+/** The /dev node of the port, or null on a machine without one. */
+export function findEventPort(): string | null {
+  try {
+    for (const entry of Deno.readDirSync("/sys/class/virtio-ports")) {
+      const name = Deno.readTextFileSync(`/sys/class/virtio-ports/${entry.name}/name`).trim();
+      if (name === portName) return `/dev/${entry.name}`;
+    }
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  }
+  return null;
+}
+
+export class EventPort {
+  readonly #libc: Libc<"open" | "write" | "close">;
+  readonly #fd: number;
+  readonly #backlog: Uint8Array<ArrayBuffer>[] = [];
+  #bytes = 0;
+  #timer: ReturnType<typeof setTimeout> | null = null;
+  #dropped = 0;
+  readonly #encoder = new TextEncoder();
+
+  /** Opens the port at `path`. @throws SysError */
+  constructor(libc: Libc<"open" | "write" | "close">, path: string) {
+    this.#libc = libc;
+    this.#fd = openFd(libc, path, O.WRONLY);
+  }
+
+  /** Follows the bus; answers how to stop. Events of the past are not repeated. */
+  follow(bus: Bus): () => void {
+    return bus.subscribe(families, (event) => this.write(JSON.stringify(toCloudEvent(event))));
+  }
+
+  /** Queues one line and writes what there is room for. */
+  write(line: string): void {
+    const bytes = this.#encoder.encode(`${line}\n`) as Uint8Array<ArrayBuffer>;
+    if (this.#bytes + bytes.length > maxBacklogBytes) {
+      this.#dropped++;
+      return;
+    }
+    if (this.#dropped > 0) {
+      const lost = this.#dropped;
+      this.#dropped = 0;
+      this.write(JSON.stringify({ dropped: lost }));
+    }
+    this.#backlog.push(bytes);
+    this.#bytes += bytes.length;
+    this.#flush();
+  }
+
+  /** Bytes not yet taken by the host. */
+  get pending(): number {
+    return this.#bytes;
+  }
+
+  close(): void {
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timer = null;
+    closeFd(this.#libc, this.#fd);
+  }
+
+  #flush(): void {
+    for (let head = this.#backlog[0]; head !== undefined; head = this.#backlog[0]) {
+      const count = writeFd(this.#libc, this.#fd, head);
+      if (count <= 0) {
+        // No room or no reader: a timer, since a disconnected port never polls writable.
+        this.#timer ??= setTimeout(() => {
+          this.#timer = null;
+          this.#flush();
+        }, 20);
+        return;
+      }
+      this.#bytes -= count;
+      if (count === head.length) this.#backlog.shift();
+      else this.#backlog[0] = head.subarray(count);
+    }
+  }
+}

@@ -1,0 +1,2 @@
+/** The version of this system, the one place that says it. */
+export const version = "1.0.0-alpha.1";
