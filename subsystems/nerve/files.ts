@@ -1,0 +1,106 @@
+/**
+ * The file sensor: changes in configured directories by inotify.
+ *
+ * Owns the watches of exactly those directories (what lies deeper is not
+ * watched). It opens no file it is told of.
+ */
+import type { Source } from "../../bus/bus.ts";
+import type { BlockingCalls } from "../../src/kernel/blocking.ts";
+import { IN, Inotify, type InotifyEvent, type InotifyLibc } from "../../src/kernel/inotify.ts";
+import type { Reactor, Registration } from "../../src/kernel/reactor.ts";
+import type { Sensor } from "./sensor.ts";
+
+const mask = IN.CREATE | IN.CLOSE_WRITE | IN.DELETE | IN.MOVED_FROM | IN.MOVED_TO | IN.ONLYDIR;
+/** A move's two halves arrive together when both ends are watched. */
+const pairMs = 50;
+
+export class FileSensor implements Sensor {
+  readonly name = "files";
+  readonly grants = ["file.*"];
+  readonly #libc: InotifyLibc;
+  readonly #reactor: Pick<Reactor, "add">;
+  readonly #calls: BlockingCalls;
+  readonly #paths = new Map<number, string>();
+  /** MOVED_FROM halves waiting for their other half, by cookie. */
+  readonly #moving = new Map<number, ReturnType<typeof setTimeout>>();
+  readonly #movingFrom = new Map<number, string>();
+  #inotify: Inotify | null = null;
+  #registration: Registration | null = null;
+  #source: Source | null = null;
+
+  constructor(libc: InotifyLibc, reactor: Pick<Reactor, "add">, calls: BlockingCalls) {
+    this.#libc = libc;
+    this.#reactor = reactor;
+    this.#calls = calls;
+  }
+
+  start(source: Source): void {
+    const inotify = new Inotify(this.#libc);
+    this.#inotify = inotify;
+    this.#source = source;
+    const drain = () =>
+      inotify.drain({
+        onEvent: (event) => this.#changed(source, event),
+        onOverflow: () =>
+          source.publish("bus.gap", {
+            source: source.name,
+            from: null,
+            to: null,
+            count: null,
+            reason: "IN_Q_OVERFLOW",
+          }),
+      });
+    this.#registration = this.#reactor.add(inotify.fd, ["read"], drain, "inotify");
+  }
+
+  /** Watches a directory that may lie on a disk; null when it works, else why not. */
+  async watch(path: string): Promise<string | null> {
+    if (this.#inotify === null) return `watch "${path}": the sensor is not running`;
+    const outcome = await this.#inotify.addOnDisk(this.#calls, path, mask);
+    if (outcome.state !== "done") return `watch "${path}": ${outcome.state}`;
+    if (outcome.value === null) {
+      return `watch "${path}": refused by the kernel (missing, or not a directory)`;
+    }
+    this.#paths.set(outcome.value, path);
+    return null;
+  }
+
+  stop(): void {
+    for (const timer of this.#moving.values()) clearTimeout(timer);
+    this.#moving.clear();
+    this.#registration?.remove();
+    this.#inotify?.close();
+    this.#inotify = null;
+  }
+
+  #changed(source: Source, event: InotifyEvent): void {
+    const directoryPath = this.#paths.get(event.watch);
+    if (directoryPath === undefined || event.name === "") return;
+    const path = `${directoryPath === "/" ? "" : directoryPath}/${event.name}`;
+    const directory = (event.mask & IN.ISDIR) !== 0;
+    if (event.mask & IN.CREATE) source.publish("file.created", { path, directory });
+    else if (event.mask & IN.CLOSE_WRITE) source.publish("file.modified", { path, directory });
+    else if (event.mask & IN.DELETE) source.publish("file.deleted", { path, directory });
+    else if (event.mask & IN.MOVED_FROM) this.#movedFrom(event.cookie, path, directory);
+    else if (event.mask & IN.MOVED_TO) this.#movedTo(event.cookie, path, directory);
+  }
+
+  #movedFrom(cookie: number, from: string, directory: boolean): void {
+    this.#movingFrom.set(cookie, from);
+    // Moved out of every watched directory: the other half never comes.
+    const timer = setTimeout(() => {
+      this.#moving.delete(cookie);
+      this.#movingFrom.delete(cookie);
+      this.#source?.publish("file.moved", { from, directory });
+    }, pairMs);
+    this.#moving.set(cookie, timer);
+  }
+
+  #movedTo(cookie: number, to: string, directory: boolean): void {
+    const from = this.#movingFrom.get(cookie);
+    clearTimeout(this.#moving.get(cookie));
+    this.#moving.delete(cookie);
+    this.#movingFrom.delete(cookie);
+    this.#source?.publish("file.moved", { ...(from === undefined ? {} : { from }), to, directory });
+  }
+}

@@ -1,0 +1,81 @@
+/**
+ * A sensor turns one kernel interface into events; the host starts, stops and
+ * counts them, each on its own.
+ *
+ * It decides nothing: a sensor that can not start is reported and left out.
+ */
+import type { Source } from "../../bus/bus.ts";
+import type { SensorInfo } from "../../bus/machine.ts";
+
+export interface Sensor {
+  readonly name: string;
+  /** Topic patterns it may publish besides `bus.gap`. */
+  readonly grants: readonly string[];
+  /** Begins to listen; a throw means this kernel or machine does not offer it. */
+  start(source: Source): void | Promise<void>;
+  /** Stops listening and closes what it opened. Idempotent. */
+  stop(): void;
+}
+
+interface Running {
+  readonly sensor: Sensor;
+  state: SensorInfo["state"];
+  events: number;
+  gaps: number;
+  error?: string;
+}
+
+export class SensorHost {
+  readonly #running = new Map<string, Running>();
+  readonly #makeSource: (name: string, grants: readonly string[]) => Source;
+  readonly #own: Source;
+
+  constructor(makeSource: (name: string, grants: readonly string[]) => Source) {
+    this.#makeSource = makeSource;
+    this.#own = makeSource("nerve", ["sensor.*"]);
+  }
+
+  /** Starts one sensor. Never throws: failure is `sensor.failed` and shows in `info()`. */
+  async start(sensor: Sensor): Promise<void> {
+    const entry: Running = { sensor, state: "stopped", events: 0, gaps: 0 };
+    this.#running.set(sensor.name, entry);
+    const source = this.#makeSource(`nerve.${sensor.name}`, [...sensor.grants, "bus.gap"]);
+    const counting: Source = {
+      name: source.name,
+      publish: (type, data, options) => {
+        if (type === "bus.gap") entry.gaps++;
+        else entry.events++;
+        return source.publish(type, data, options);
+      },
+    };
+    try {
+      await sensor.start(counting);
+      entry.state = "running";
+      this.#own.publish("sensor.started", { sensor: sensor.name });
+    } catch (error) {
+      entry.state = "failed";
+      entry.error = error instanceof Error ? error.message : String(error);
+      this.#own.publish("sensor.failed", { sensor: sensor.name, error: entry.error });
+    }
+  }
+
+  /** Stops all, last started first. */
+  stop(): void {
+    for (const entry of [...this.#running.values()].reverse()) {
+      if (entry.state !== "running") continue;
+      entry.state = "stopped";
+      entry.sensor.stop();
+    }
+  }
+
+  /** Each sensor's state and counts since it started. */
+  info(): SensorInfo[] {
+    return [...this.#running.values()].map(({ sensor, state, events, gaps, error }) => ({
+      name: sensor.name,
+      state,
+      events,
+      gaps,
+      error,
+    }));
+  }
+}
