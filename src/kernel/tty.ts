@@ -1,0 +1,170 @@
+/**
+ * A terminal line: the serial console.
+ *
+ * Owns: one tty opened by itself, so that O_NONBLOCK is this descriptor's and not that of fds 0–2.
+ * Must never: block on a slow or unplugged line, or change the line's settings: the kernel's cooked
+ * mode edits lines for us.
+ *
+ * tty_ioctl(4), setsid(2), termios(3).
+ */
+
+import { check, Errno, SysError } from "./errno.ts";
+import { closeFd, O, openFd, readFd } from "./fd.ts";
+import { pinned } from "./layout.ts";
+import type { Libc } from "./libc.ts";
+import type { Reactor, Registration, Report } from "./reactor.ts";
+import { BoundedWriter, type WriterStats } from "./writer.ts";
+
+/** asm-generic/ioctls.h */
+const TIOCSCTTY = 0x540en;
+/** Take the terminal even from another session. Needs CAP_SYS_ADMIN. */
+const STEAL = 1n;
+
+/** Bytes read at once; a cooked line is at most 4,095. */
+const READ_BYTES = 4096;
+/** Reads in one turn of the loop: a paste must not starve the rest. */
+const DRAIN_LIMIT = 16;
+/** Default bound of the output queue. At 115,200 baud it is 22 s of text. */
+const QUEUE_BYTES = 256 * 1024;
+
+/** What a tty tells. */
+export interface TtyHandlers {
+  /** Bytes typed; a copy the handler may keep. */
+  readonly onInput: (bytes: Uint8Array<ArrayBuffer>) => void;
+  /** The line is gone (hangup, end of file or an error): the tty is closed; open a new one later. */
+  readonly onClose: (reason: string) => void;
+}
+
+/** The symbols a tty calls. */
+export type TtyLibc = Libc<"open" | "read" | "write" | "close" | "ioctlValue" | "setsid">;
+
+/**
+ * The device behind /dev/console: the last the kernel names in /sys/class/tty/console/active.
+ * Null when it cannot be read.
+ */
+export function activeConsole(path = "/sys/class/tty/console/active"): string | null {
+  let text: string;
+  try {
+    text = Deno.readTextFileSync(path);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return null;
+    throw error;
+  }
+  const name = text.trim().split(/\s+/).at(-1);
+  return name === undefined || !/^[A-Za-z0-9]+$/.test(name) ? null : `/dev/${name}`;
+}
+
+/** A terminal. */
+export class Tty {
+  readonly fd: number;
+  readonly path: string;
+  readonly #libc: TtyLibc;
+  readonly #handlers: TtyHandlers;
+  readonly #buffer = pinned(READ_BYTES);
+  readonly #registration: Registration;
+  readonly #writer: BoundedWriter;
+  readonly #writeFd: number;
+  #open = true;
+
+  /** @throws SysError: ENXIO or EIO for a line without hardware, EPERM for a file */
+  constructor(
+    libc: TtyLibc,
+    reactor: Pick<Reactor, "add">,
+    report: Report,
+    handlers: TtyHandlers,
+    options: { readonly path: string; readonly queueBytes?: number },
+  ) {
+    this.#libc = libc;
+    this.#handlers = handlers;
+    this.path = options.path;
+    this.fd = openFd(libc, options.path, O.RDWR | O.NOCTTY);
+    try {
+      // Of its own, so that reading and writing are two registrations of the reactor.
+      this.#writeFd = openFd(libc, options.path, O.WRONLY | O.NOCTTY);
+    } catch (error) {
+      closeFd(libc, this.fd);
+      throw error;
+    }
+    this.#writer = new BoundedWriter(libc, reactor, report, {
+      fd: this.#writeFd,
+      limitBytes: options.queueBytes ?? QUEUE_BYTES,
+      name: options.path,
+    });
+    try {
+      this.#registration = reactor.add(
+        this.fd,
+        ["read"],
+        (ready) => this.#read(ready.hangup || ready.error),
+        options.path,
+      );
+    } catch (error) {
+      closeFd(libc, this.fd);
+      closeFd(libc, this.#writeFd);
+      throw error;
+    }
+  }
+
+  /** Counters of the output queue. */
+  get output(): WriterStats {
+    return this.#writer.stats;
+  }
+
+  /**
+   * Makes it the controlling terminal of this process, so that a shell on it has job control.
+   *
+   * @throws SysError
+   */
+  takeControl(): void {
+    if (this.#libc.sym.setsid() < 0) {
+      const errno = this.#libc.errno();
+      // EPERM: we lead our group, and most likely our session, already; TIOCSCTTY will tell.
+      if (errno !== Errno.EPERM) throw new SysError("setsid", "", errno);
+    }
+    check(
+      this.#libc,
+      this.#libc.sym.ioctlValue(this.fd, TIOCSCTTY, STEAL),
+      "ioctl",
+      () => `TIOCSCTTY on ${this.path}`,
+    );
+  }
+
+  /** Queues text. Never blocks, never throws; what does not fit is dropped and counted. */
+  write(text: string | Uint8Array<ArrayBuffer>): void {
+    this.#writer.write(typeof text === "string" ? new TextEncoder().encode(text) : text);
+  }
+
+  /** Waits until the queue is written, at most `deadlineMs`. */
+  async drained(deadlineMs: number): Promise<boolean> {
+    return await this.#writer.drained(deadlineMs);
+  }
+
+  /** Closes the line; queued output is dropped. Safe to call twice. */
+  close(): void {
+    if (!this.#open) return;
+    this.#open = false;
+    this.#registration.remove();
+    this.#writer.close();
+    closeFd(this.#libc, this.fd);
+    closeFd(this.#libc, this.#writeFd);
+  }
+
+  #read(hangup: boolean): "more" | void {
+    for (let reads = 0; reads < DRAIN_LIMIT; reads++) {
+      if (!this.#open) return;
+      const count = readFd(this.#libc, this.fd, this.#buffer);
+      if (count > 0) {
+        this.#handlers.onInput(this.#buffer.slice(0, count));
+        continue;
+      }
+      // A cooked line answers 0 to a typed Ctrl-D: no reason to hang up, unless the line did.
+      if (count === 0 && !hangup) return;
+      if (count === -Errno.EAGAIN && !hangup) return;
+      this.close();
+      this.#handlers.onClose(
+        count < 0 ? new SysError("read", this.path, -count).message : "hangup",
+      );
+      return;
+    }
+    return "more";
+  }
+}
