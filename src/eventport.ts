@@ -10,9 +10,11 @@ import type { Bus } from "../bus/bus.ts";
 import { toCloudEvent } from "../bus/envelope.ts";
 import { closeFd, O, openFd, writeFd } from "./kernel/fd.ts";
 import type { Libc } from "./kernel/libc.ts";
+import type { BootTimers } from "./kernel/timers.ts";
 
 const portName = "org.osymbiote.events";
 const maxBacklogBytes = 256 * 1024;
+const retryMs = 20;
 const families = [
   "boot.>",
   "system.ready",
@@ -48,13 +50,16 @@ export class EventPort {
   readonly #fd: number;
   readonly #backlog: Uint8Array<ArrayBuffer>[] = [];
   #bytes = 0;
-  #timer: ReturnType<typeof setTimeout> | null = null;
+  readonly #timers: BootTimers;
+  #waiting = false;
+  #open = true;
   #dropped = 0;
   readonly #encoder = new TextEncoder();
 
   /** Opens the port at `path`. @throws SysError */
-  constructor(libc: Libc<"open" | "write" | "close">, path: string) {
+  constructor(libc: Libc<"open" | "write" | "close">, timers: BootTimers, path: string) {
     this.#libc = libc;
+    this.#timers = timers;
     this.#fd = openFd(libc, path, O.WRONLY);
   }
 
@@ -86,8 +91,7 @@ export class EventPort {
   }
 
   close(): void {
-    if (this.#timer !== null) clearTimeout(this.#timer);
-    this.#timer = null;
+    this.#open = false;
     closeFd(this.#libc, this.#fd);
   }
 
@@ -96,10 +100,12 @@ export class EventPort {
       const count = writeFd(this.#libc, this.#fd, head);
       if (count <= 0) {
         // No room or no reader: a timer, since a disconnected port never polls writable.
-        this.#timer ??= setTimeout(() => {
-          this.#timer = null;
-          this.#flush();
-        }, 20);
+        if (this.#waiting) return;
+        this.#waiting = true;
+        this.#timers.set(() => {
+          this.#waiting = false;
+          if (this.#open) this.#flush();
+        }, retryMs);
         return;
       }
       this.#bytes -= count;

@@ -52,6 +52,7 @@ import { Rtnl } from "./kernel/rtnetlink.ts";
 import { SockDiag } from "./kernel/sockdiag.ts";
 import { ignoreSigusr1 } from "./kernel/signals.ts";
 import { setSysctl } from "./kernel/sysctl.ts";
+import { BootTimers } from "./kernel/timers.ts";
 import { Watchdog as WatchdogHardware } from "./kernel/watchdog.ts";
 import { launchBlob, type LaunchFacts, parseLaunch } from "./launch.ts";
 import { mounts, sysctls } from "./mounts.ts";
@@ -64,7 +65,6 @@ import { Network } from "./net/network.ts";
 import { ResolvConf } from "./net/resolv_conf.ts";
 import { OwnChildren, Spawner } from "./child/spawn.ts";
 import { capturedText, runToEnd } from "./child/run.ts";
-import { realTimers, type Timers } from "./child/timers.ts";
 
 export interface StopRequest {
   readonly how: "poweroff" | "reboot";
@@ -98,14 +98,14 @@ export class Core {
   readonly bus: Bus;
   readonly source: Source;
   readonly report: (where: string, error: unknown) => void;
-  readonly timers: Timers;
+  readonly reactor: Reactor;
+  readonly timers: BootTimers;
   readonly own = new OwnChildren();
   readonly spawner: Spawner;
   readonly sensors: SensorHost;
   readonly table: ProcessTable;
   readonly phases: BootPhase[] = [];
   readonly stopRequested: Promise<StopRequest>;
-  reactor!: Reactor;
   launch: LaunchFacts | null = null;
   readyMs: number | null = null;
   /** Milliseconds the kernel had run when it started PID 1, by its own log. */
@@ -138,6 +138,7 @@ export class Core {
   /** Which event allowed an act, so that what its processes do can name it. */
   readonly #actCauses = new Map<string, number>();
   readonly #incidents: Incidents;
+  #stopMind: (() => Promise<void>) | null = null;
   #reflex: LeaseReflex | null = null;
   #watchdog: Watchdog | null = null;
   #http: { close(deadlineMs: number): Promise<boolean> } | null = null;
@@ -160,7 +161,9 @@ export class Core {
     this.startedMs = this.clocks.boottime() / 1000 - (performance.now() - guard.startedAt);
     this.report = this.bus.report;
     this.source = this.bus.source("core", eventBusGrants);
-    this.timers = realTimers(this.report, () => this.clocks.boottime() / 1000);
+    this.reactor = new Reactor(this.libc, this.report);
+    const now = () => this.clocks.boottime() / 1000;
+    this.timers = new BootTimers(this.libc, this.reactor, this.report, now);
     this.spawner = new Spawner({ own: this.own, timers: this.timers, report: this.report });
     this.sensors = new SensorHost((name, grants) => this.bus.source(name, grants));
     this.table = new ProcessTable(this.proc);
@@ -234,7 +237,6 @@ export class Core {
     this.#guard.onSignal = (signal) => this.#signalled(signal);
     for (const signal of this.#guard.signals.splice(0)) this.#signalled(signal);
     for (const ms of usr1AtMs) this.timers.set(() => ignoreSigusr1(this.libc), ms);
-    this.reactor = new Reactor(this.libc, this.report);
     // Never settles while PID 1 lives; its end would be deafness, so it is reported.
     this.reactor.run().catch((error) => this.report("reactor", error));
     this.#reaper = new Reaper(
@@ -250,7 +252,12 @@ export class Core {
     );
     const reaper = this.#reaper;
     Deno.addSignalListener("SIGCHLD", () => reaper.sweep());
-    setInterval(() => reaper.sweep(), reapTickMs);
+    // SIGCHLD coalesces: a child that ended between two of them is found by the tick.
+    const tick = () => {
+      reaper.sweep();
+      this.timers.set(tick, reapTickMs);
+    };
+    tick();
   }
 
   mountPhase(): void {
@@ -322,7 +329,7 @@ export class Core {
     setHostname(this.libc, this.config.hostname);
     const port = findEventPort();
     if (port !== null) {
-      this.#eventPort = new EventPort(this.libc, port);
+      this.#eventPort = new EventPort(this.libc, this.timers, port);
       this.#eventPort.follow(this.bus);
     }
     const blob = readFwCfg(launchBlob);
@@ -381,6 +388,7 @@ export class Core {
         proc: this.proc,
         causeOf: (cgroup) => this.#actCauses.get(cgroup.match(/^\/tasks\/act-([^/]+)/)?.[1] ?? ""),
         rescan: () => this.table.scan(),
+        timers: this.timers,
         report,
       }),
     );
@@ -388,6 +396,7 @@ export class Core {
       proc: this.proc,
       table: this.table,
       clocks: this.clocks,
+      timers: this.timers,
       mounts: () => this.dataMounted ? ["/", "/data", "/run", "/tmp"] : ["/", "/run", "/tmp"],
       room: async (path) => {
         const outcome = await statfs(libc, this.calls, path);
@@ -467,7 +476,7 @@ export class Core {
     const { libc, reactor } = this;
     const onInit = (us: number) => this.kernelMs = Math.round(us / 1000);
     await this.sensors.start(new KmsgSensor(libc, reactor, onInit));
-    this.files = new FileSensor(libc, reactor, this.calls);
+    this.files = new FileSensor(libc, reactor, this.calls, this.timers);
     await this.sensors.start(this.files);
   }
 
@@ -508,7 +517,27 @@ export class Core {
     if (!this.config.rescue) await this.supervisor.load();
   }
 
-  cortexPhase(): void {
+  /** Rescue starts no mind: it is a child like any other that may be why the machine keeps dying. */
+  async cortexPhase(): Promise<void> {
+    if (this.config.rescue) {
+      this.mindMissing = "the machine is in rescue mode: no mind runs";
+      return;
+    }
+    const { MindHost } = await import("../subsystems/cortex/host.ts");
+    const { bus, machine, spawner, groups, timers, report } = this;
+    const mind = new MindHost({
+      bus,
+      view: machine,
+      spawner,
+      groups,
+      timers,
+      report,
+      proc: { read: (path) => Deno.readTextFile(path), link: (path) => Deno.readLink(path) },
+      wall: () => Date.now(),
+    });
+    this.mind = mind;
+    this.#stopMind = () => mind.stop();
+    mind.start();
   }
 
   consolePhase(): void {
@@ -551,7 +580,8 @@ export class Core {
     await this.supervisor.shutdown(this.config.graceMs + 2000);
   }
 
-  stopCortex(): void {
+  async stopCortex(): Promise<void> {
+    await this.#stopMind?.();
   }
 
   async stopHttp(): Promise<void> {
@@ -569,13 +599,13 @@ export class Core {
     const deadline = performance.now() + this.config.graceMs;
     while (others().length > 0 && performance.now() < deadline) {
       this.#reaper?.sweep();
-      await new Promise((resolve) => setTimeout(resolve, 20));
+      await this.timers.sleep(20);
     }
     for (const pid of others()) {
       kill(this.libc, pid, "SIGKILL");
       this.#killed++;
     }
-    await new Promise((resolve) => setTimeout(resolve, 50));
+    await this.timers.sleep(50);
     this.#reaper?.sweep();
   }
 
@@ -602,7 +632,7 @@ export class Core {
     this.source.publish("system.stopped", { how, killed: this.#killed, clean: !this.#unclean });
     const deadline = performance.now() + 1000;
     while ((this.#eventPort?.pending ?? 0) > 0 && performance.now() < deadline) {
-      await new Promise((resolve) => setTimeout(resolve, 10));
+      await this.timers.sleep(10);
     }
     reboot(this.libc, how === "poweroff" ? "power-off" : "restart");
   }
@@ -641,15 +671,10 @@ export class Core {
       throw error;
     }
     this.watchdogPath = hardware.path;
+    hardware.setTimeout(watchdogSeconds);
     const { timers, report } = this;
     this.#watchdog = new Watchdog({
-      device: {
-        timeoutS: hardware.setTimeout(watchdogSeconds),
-        keepAlive: () => hardware.keepAlive(),
-        close: (magic) => {
-          if (magic) hardware.disarm();
-        },
-      },
+      device: hardware,
       timers,
       incidents: this.#incidents,
       report,

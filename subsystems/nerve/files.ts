@@ -8,6 +8,7 @@ import type { Source } from "../../bus/bus.ts";
 import type { BlockingCalls } from "../../src/kernel/blocking.ts";
 import { IN, Inotify, type InotifyEvent, type InotifyLibc } from "../../src/kernel/inotify.ts";
 import type { Reactor, Registration } from "../../src/kernel/reactor.ts";
+import type { BootTimers } from "../../src/kernel/timers.ts";
 import type { Sensor } from "./sensor.ts";
 
 const mask = IN.CREATE | IN.CLOSE_WRITE | IN.DELETE | IN.MOVED_FROM | IN.MOVED_TO | IN.ONLYDIR;
@@ -22,13 +23,19 @@ export class FileSensor implements Sensor {
   readonly #calls: BlockingCalls;
   readonly #paths = new Map<number, string>();
   /** MOVED_FROM halves waiting for their other half, by cookie. */
-  readonly #moving = new Map<number, ReturnType<typeof setTimeout>>();
-  readonly #movingFrom = new Map<number, string>();
+  readonly #moving = new Map<number, { from: string; timer: number }>();
+  readonly #timers: Pick<BootTimers, "set" | "clear">;
   #inotify: Inotify | null = null;
   #registration: Registration | null = null;
   #source: Source | null = null;
 
-  constructor(libc: InotifyLibc, reactor: Pick<Reactor, "add">, calls: BlockingCalls) {
+  constructor(
+    libc: InotifyLibc,
+    reactor: Pick<Reactor, "add">,
+    calls: BlockingCalls,
+    timers: Pick<BootTimers, "set" | "clear">,
+  ) {
+    this.#timers = timers;
     this.#libc = libc;
     this.#reactor = reactor;
     this.#calls = calls;
@@ -66,7 +73,7 @@ export class FileSensor implements Sensor {
   }
 
   stop(): void {
-    for (const timer of this.#moving.values()) clearTimeout(timer);
+    for (const { timer } of this.#moving.values()) this.#timers.clear(timer);
     this.#moving.clear();
     this.#registration?.remove();
     this.#inotify?.close();
@@ -86,21 +93,22 @@ export class FileSensor implements Sensor {
   }
 
   #movedFrom(cookie: number, from: string, directory: boolean): void {
-    this.#movingFrom.set(cookie, from);
     // Moved out of every watched directory: the other half never comes.
-    const timer = setTimeout(() => {
+    const timer = this.#timers.set(() => {
       this.#moving.delete(cookie);
-      this.#movingFrom.delete(cookie);
       this.#source?.publish("file.moved", { from, directory });
     }, pairMs);
-    this.#moving.set(cookie, timer);
+    this.#moving.set(cookie, { from, timer });
   }
 
   #movedTo(cookie: number, to: string, directory: boolean): void {
-    const from = this.#movingFrom.get(cookie);
-    clearTimeout(this.#moving.get(cookie));
+    const half = this.#moving.get(cookie);
+    this.#timers.clear(half?.timer);
     this.#moving.delete(cookie);
-    this.#movingFrom.delete(cookie);
-    this.#source?.publish("file.moved", { ...(from === undefined ? {} : { from }), to, directory });
+    this.#source?.publish("file.moved", {
+      ...(half === undefined ? {} : { from: half.from }),
+      to,
+      directory,
+    });
   }
 }

@@ -10,6 +10,7 @@ import { ProcessConnector, type ProcessEvent } from "../../src/kernel/connector.
 import type { NetlinkLibc } from "../../src/kernel/netlink.ts";
 import type { Proc } from "../../src/kernel/proc.ts";
 import type { Reactor, Registration } from "../../src/kernel/reactor.ts";
+import type { BootTimers } from "../../src/kernel/timers.ts";
 import type { Sensor } from "./sensor.ts";
 
 /** Above this many a second they are counted. */
@@ -24,6 +25,7 @@ export interface ProcessSensorDeps {
   readonly causeOf: (cgroup: string) => number | undefined;
   /** After an overflow: look at /proc again. */
   readonly rescan: () => Promise<void>;
+  readonly timers: Pick<BootTimers, "set" | "clear">;
   readonly report: (where: string, error: unknown) => void;
 }
 
@@ -38,7 +40,7 @@ export class ProcessSensor implements Sensor {
   #windowStarted = 0;
   #inWindow = 0;
   #storm = { forks: 0, execs: 0, exits: 0 };
-  #stormTimer: ReturnType<typeof setTimeout> | null = null;
+  #stormTimer: number | undefined;
 
   constructor(deps: ProcessSensorDeps) {
     this.#deps = deps;
@@ -62,8 +64,8 @@ export class ProcessSensor implements Sensor {
   }
 
   stop(): void {
-    if (this.#stormTimer !== null) clearTimeout(this.#stormTimer);
-    this.#stormTimer = null;
+    this.#deps.timers.clear(this.#stormTimer);
+    this.#stormTimer = undefined;
     this.#registration?.remove();
     this.#connector?.close();
     this.#connector = null;
@@ -133,8 +135,8 @@ export class ProcessSensor implements Sensor {
     }
     if (++this.#inWindow <= eventsPerSecond) return false;
     this.#storm[`${kind}s`]++;
-    this.#stormTimer ??= setTimeout(() => {
-      this.#stormTimer = null;
+    this.#stormTimer ??= this.#deps.timers.set(() => {
+      this.#stormTimer = undefined;
       source.publish("process.storm", { ...this.#storm, window_ms: windowMs });
       this.#storm = { forks: 0, execs: 0, exits: 0 };
     }, windowMs);

@@ -7,6 +7,7 @@
 import type { Source } from "../../bus/bus.ts";
 import type { MachineSample } from "../../bus/shapes.ts";
 import type { CpuTimes, NetDevice, Proc } from "../../src/kernel/proc.ts";
+import type { BootTimers } from "../../src/kernel/timers.ts";
 import type { ProcessTable } from "./process_table.ts";
 import type { Sensor } from "./sensor.ts";
 
@@ -22,6 +23,7 @@ export interface SamplerDeps {
   readonly table: ProcessTable;
   /** Wall and boot clocks, µs. */
   readonly clocks: { realtime(): number; boottime(): number };
+  readonly timers: Pick<BootTimers, "set" | "clear">;
   /** Mount points to measure, and how; null when the file system does not answer. */
   readonly mounts: () => readonly string[];
   readonly room: (mount: string) => Promise<DiskRoom | null>;
@@ -37,7 +39,8 @@ export class Sampler implements Sensor {
   readonly name = "sampler";
   readonly grants = ["system.sampled", "clock.stepped"];
   readonly #deps: SamplerDeps;
-  #timer: ReturnType<typeof setInterval> | null = null;
+  #timer: number | undefined;
+  #running = false;
   #busy = false;
   #ticks = 0;
   #cpu: CpuTimes | null = null;
@@ -57,20 +60,22 @@ export class Sampler implements Sensor {
   }
 
   start(source: Source): void {
+    this.#running = true;
     const tick = () => {
+      if (!this.#running) return;
+      this.#timer = this.#deps.timers.set(tick, periodMs);
       if (this.#busy) return; // A slow machine samples less often instead of piling up.
       this.#busy = true;
       this.#sample(source)
         .catch((error) => this.#deps.report("sampler", error))
         .finally(() => this.#busy = false);
     };
-    this.#timer = setInterval(tick, periodMs);
     tick();
   }
 
   stop(): void {
-    if (this.#timer !== null) clearInterval(this.#timer);
-    this.#timer = null;
+    this.#running = false;
+    this.#deps.timers.clear(this.#timer);
   }
 
   async #sample(source: Source): Promise<void> {

@@ -1,0 +1,87 @@
+/**
+ * TaskGroups: control groups for children, one each, below one parent (`/tasks`).
+ *
+ * Owns making, bounding and removing them. A group whose processes were just killed is busy for
+ * some milliseconds more; waiting for that is done here, with an end. Must never leave a group
+ * behind that it reported as removed.
+ */
+import type { TaskGroup, TaskGroups, TaskLimits } from "./spawn.ts";
+import { type Report, sleep, type Timers } from "./timers.ts";
+
+/** One group of the kernel's (src/kernel/cgroup.ts). Everything throws or rejects with its code. */
+export interface ControlGroup {
+  create(): boolean;
+  remove(): boolean;
+  set(file: string, value: string | number): Promise<void>;
+  /** False when the process has ended. */
+  addProcess(pid: number): boolean;
+  kill(): void;
+  populated(): boolean;
+}
+
+export interface TaskGroupsOptions {
+  /** The parent as /proc/<pid>/cgroup shows it, `/tasks`. */
+  readonly parent: string;
+  /** Makes the handle of a group from its name below the hierarchy's root, `tasks/act-1`. */
+  readonly open: (name: string) => ControlGroup;
+  readonly timers: Timers;
+  readonly report: Report;
+}
+
+/** How long a killed group may take to empty before removing it fails. */
+const emptyMs = 2000;
+
+export class CgroupTasks implements TaskGroups {
+  constructor(readonly options: TaskGroupsOptions) {}
+
+  /** Makes the group, or takes the one of that name. A bound the kernel refuses is reported. */
+  async create(name: string, limits: TaskLimits = {}): Promise<TaskGroup> {
+    const { parent, open, timers, report } = this.options;
+    const path = `${parent}/${name}`;
+    const group = open(path.slice(1));
+    group.create();
+    const bounds: [string, number | undefined][] = [
+      ["memory.max", limits.memoryBytes],
+      // Half a killed tree is worse than none: the group goes as a whole.
+      ["memory.oom.group", limits.memoryBytes === undefined ? undefined : 1],
+      ["pids.max", limits.pids],
+    ];
+    for (const [file, value] of bounds) {
+      if (value === undefined) continue;
+      try {
+        await group.set(file, value);
+      } catch (error) {
+        // The parent's own bounds still hold; without the controller there are none to set.
+        report(`${path} ${file}`, error);
+      }
+    }
+    return new Tasks(path, group, timers);
+  }
+}
+
+class Tasks implements TaskGroup {
+  constructor(
+    readonly path: string,
+    readonly group: ControlGroup,
+    readonly timers: Timers,
+  ) {}
+
+  // Async, so that what the kernel refuses is a rejection.
+  async add(pid: number): Promise<void> {
+    if (await this.group.addProcess(pid)) return;
+    throw Object.assign(new Error(`add ${pid} to ${this.path}: ESRCH`), { code: "ESRCH" });
+  }
+
+  async kill(): Promise<void> {
+    await this.group.kill();
+  }
+
+  async remove(): Promise<void> {
+    const until = this.timers.now() + emptyMs;
+    if (this.group.populated()) this.group.kill();
+    for (let pause = 1; this.group.populated() && this.timers.now() < until; pause *= 2) {
+      await sleep(this.timers, pause);
+    }
+    this.group.remove();
+  }
+}
