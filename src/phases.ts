@@ -21,12 +21,9 @@ export const bootPhases: readonly Phase<Core>[] = [
   { name: "guard", about: "signals, CLOEXEC, NOFILE, faults", run: (core) => core.guardPhase() },
   // Every later row reads /sys, /dev or writes /run.
   { name: "mount", about: "sys, dev, devpts, run, tmp, cgroup2", run: (core) => core.mountPhase() },
-  // A process started before the groups exist would have to be moved later.
-  { name: "cgroups", about: "/core and /tasks", run: (core) => core.cgroupPhase() },
-  { name: "sysctls", about: "kernel.* and vm.* settings", run: (core) => core.sysctlPhase() },
   // The generic kernel has no network, console port or watchdog before this.
   { name: "modules", about: "drivers of the generic kernel", run: (core) => core.modulePhase() },
-  // Names and clocks go into every event from here on.
+  // Names and the launch facts go into every event from here on.
   {
     name: "identity",
     about: "host name, boot id, launch facts",
@@ -34,11 +31,13 @@ export const bootPhases: readonly Phase<Core>[] = [
   },
   // The lease takes a round trip: ask before importing anything heavy.
   { name: "network", about: "links up, DHCP DISCOVER sent", run: (core) => core.networkPhase() },
-  { name: "nerve", about: "reactor and sensors", run: (core) => core.nervePhase() },
   { name: "http", about: "port bound", run: (core) => core.httpPhase() },
+  { name: "nerve", about: "reactor and sensors", run: (core) => core.nervePhase() },
   { name: "ready", about: "system.ready published", run: (core) => core.readyPhase() },
+  // Off the path to ready, yet before any child: until this row is done, starting one waits.
+  { name: "tasks", about: "sysctls, /core and /tasks", run: (core) => core.tasksPhase() },
   { name: "senses", about: "kernel log, files", run: (core) => core.sensesPhase() },
-  // Off the path to ready: a disk may be slow, broken or absent.
+  // A disk may be slow, broken or absent.
   { name: "data", about: "/data checked and mounted", run: (core) => core.dataPhase() },
   {
     name: "immune",
@@ -47,7 +46,11 @@ export const bootPhases: readonly Phase<Core>[] = [
   },
   { name: "cortex", about: "the first mind", run: (core) => core.cortexPhase() },
   { name: "console", about: "the serial conversation", run: (core) => core.consolePhase() },
-  { name: "selftest", about: "the test disk, when asked for", run: (core) => core.selftestPhase() },
+  {
+    name: "selftest",
+    about: "the test disk, when asked for",
+    run: (core) => core.selftestPhase(),
+  },
 ];
 
 export const shutdownPhases: readonly Phase<Core>[] = [

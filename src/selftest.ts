@@ -8,12 +8,13 @@
 import type { Source } from "../bus/bus.ts";
 import { LineSplitter } from "./child/lines.ts";
 import { Output } from "./child/output.ts";
-import type { Spawner } from "./child/spawn.ts";
+import type { Spawner, TaskGroups } from "./child/spawn.ts";
 import type { Report, Timers } from "./child/timers.ts";
 
 export interface SelftestDeps {
   readonly source: Source;
   readonly spawner: Pick<Spawner, "spawn">;
+  readonly groups: TaskGroups;
   readonly timers: Timers;
   readonly report: Report;
 }
@@ -34,7 +35,7 @@ export function parseTap(line: string): TapResult | null {
 
 /** Runs every `*_test.js` of `folder`. Never rejects: a run that can not start is a failed one. */
 export async function runSelftest(folder: string, deps: SelftestDeps): Promise<void> {
-  const { source, spawner, timers, report } = deps;
+  const { source, spawner, groups, timers, report } = deps;
   const files = [...Deno.readDirSync(folder)].map((entry) => entry.name).filter((name) =>
     name.endsWith("_test.js")
   );
@@ -53,7 +54,8 @@ export async function runSelftest(folder: string, deps: SelftestDeps): Promise<v
     ...files.map((name) => `${folder}/${name}`),
   ];
   const env = { DENO_DIR: "/tmp/selftest", NO_COLOR: "1", HOME: "/" };
-  const spawned = await spawner.spawn({ argv, env, cwd: "/tmp" });
+  const group = await groups.create("selftest");
+  const spawned = await spawner.spawn({ argv, env, cwd: "/tmp", group });
   if (!spawned.ok) {
     source.publish("selftest.reported", {
       name: "start",

@@ -12,7 +12,16 @@ const removeEveryMs = 20;
 
 /** Groups below /tasks of the mounted cgroup2 tree. */
 export class CgroupTasks implements TaskGroups {
+  readonly #opened = Promise.withResolvers<void>();
+
+  /** From now on groups can be made: /tasks is there. */
+  open(): void {
+    this.#opened.resolve();
+  }
+
+  /** Makes one, once `open()` was called: a request may come while the machine still boots. */
   async create(name: string, limits: TaskLimits = {}): Promise<TaskGroup> {
+    await this.#opened.promise;
     const group = new Cgroup(`tasks/${name}`);
     group.create();
     await group.set("memory.oom.group", 1);

@@ -52,6 +52,7 @@ import { Rtnl } from "./kernel/rtnetlink.ts";
 import { SockDiag } from "./kernel/sockdiag.ts";
 import { ignoreSigusr1 } from "./kernel/signals.ts";
 import { setSysctl } from "./kernel/sysctl.ts";
+import { activeConsole, Tty } from "./kernel/tty.ts";
 import { BootTimers } from "./kernel/timers.ts";
 import { Watchdog as WatchdogHardware } from "./kernel/watchdog.ts";
 import { launchBlob, type LaunchFacts, parseLaunch } from "./launch.ts";
@@ -83,6 +84,10 @@ export const physicalPresence: Principal = {
 const dataDeadlineMs = 30_000;
 /** Long enough for a host under load, short enough that a wedged core is not down for long. */
 const watchdogSeconds = 15;
+/** Below this share of room or inodes a file system counts as full. */
+const fullShare = 0.02;
+/** After this the stop is over, whatever still hangs. */
+const stopDeadlineMs = 40_000;
 const maxActCauses = 512;
 const reapTickMs = 250;
 /** Deno installs its own USR1 handler within its first half second; later calls hold. */
@@ -138,6 +143,7 @@ export class Core {
   /** Which event allowed an act, so that what its processes do can name it. */
   readonly #actCauses = new Map<string, number>();
   readonly #incidents: Incidents;
+  #tty: Tty | null = null;
   #stopMind: (() => Promise<void>) | null = null;
   #reflex: LeaseReflex | null = null;
   #watchdog: Watchdog | null = null;
@@ -192,6 +198,7 @@ export class Core {
     });
     this.machine = new LiveMachine(this);
     bus.subscribe("action.allowed", (event) => this.#rememberAct(event));
+    bus.subscribe("system.sampled", (event) => this.#watchRoom(event));
   }
 
   // --- state that others read -------------------------------------------------
@@ -274,7 +281,18 @@ export class Core {
     if (failures.length > 0) throw new Error(failures.join("; "));
   }
 
-  async cgroupPhase(): Promise<void> {
+  /** Settings and control groups that every child needs; children wait for it. */
+  async tasksPhase(): Promise<void> {
+    try {
+      const failures = this.#writeSysctls();
+      await this.#makeGroups();
+      if (failures.length > 0) throw new Error(failures.join("; "));
+    } finally {
+      this.groups.open();
+    }
+  }
+
+  async #makeGroups(): Promise<void> {
     const root = new Cgroup("/");
     await root.enable(["cpu", "io", "memory", "pids"]);
     const core = new Cgroup("/core");
@@ -291,7 +309,8 @@ export class Core {
     await tasks.set("pids.max", 16_384);
   }
 
-  sysctlPhase(): void {
+  /** Answers what could not be set. */
+  #writeSysctls(): string[] {
     const failures: string[] = [];
     for (const [name, value] of sysctls) {
       try {
@@ -302,7 +321,7 @@ export class Core {
         failures.push(error instanceof Error ? error.message : String(error));
       }
     }
-    if (failures.length > 0) throw new Error(failures.join("; "));
+    return failures;
   }
 
   /** Drivers of the generic kernel, in the order the image lists them; the stripped one has no list. */
@@ -540,7 +559,29 @@ export class Core {
     mind.start();
   }
 
-  consolePhase(): void {
+  async consolePhase(): Promise<void> {
+    const path = activeConsole();
+    if (path === null) throw new Error("no console: the kernel was given none");
+    const { Console } = await import("./console/console.ts");
+    const { libc, reactor, report, machine, bus } = this;
+    let conversation: InstanceType<typeof Console> | null = null;
+    const tty = new Tty(libc, reactor, report, {
+      onInput: (bytes) => conversation?.input(bytes),
+      onClose: (reason) => this.degrade("console", `${path}: ${reason}`),
+    }, { path });
+    tty.setRaw();
+    conversation = new Console({
+      tty,
+      echo: true,
+      machine,
+      bus,
+      principal: physicalPresence,
+      after: (ms, run) => this.#after(ms, run),
+      report,
+      token: this.mintedToken,
+    });
+    this.#tty = tty;
+    conversation.start();
   }
 
   async selftestPhase(): Promise<void> {
@@ -559,14 +600,16 @@ export class Core {
     if (outcome.state !== "done" || !outcome.value) {
       throw new Error(`mount ${disk.device} on /mnt: not done`);
     }
-    const { source, spawner, timers, report } = this;
-    await runSelftest("/mnt", { source, spawner, timers, report });
+    const { source, spawner, groups, timers, report } = this;
+    await runSelftest("/mnt", { source, spawner, groups, timers, report });
   }
 
   // --- shutdown, in the order of phases.ts ---------------------------------------
 
   stopping({ how, reason, cause }: StopRequest): void {
     this.source.publish("system.stopping", { how, reason }, { cause });
+    // The last resort: no step may keep the machine from stopping.
+    this.timers.set(() => this.#haltNow(how), stopDeadlineMs);
   }
 
   stopPhaseDone(phase: BootPhase): void {
@@ -634,11 +677,36 @@ export class Core {
     while ((this.#eventPort?.pending ?? 0) > 0 && performance.now() < deadline) {
       await this.timers.sleep(10);
     }
+    this.#tty?.write(`\n${how === "poweroff" ? "Power off" : "Reboot"}.\n`);
+    await this.#tty?.drained(1000);
+    this.#haltNow(how);
+  }
+
+  #haltNow(how: StopRequest["how"]): void {
     reboot(this.libc, how === "poweroff" ? "power-off" : "restart");
   }
 
+  #runs = 0;
   #killed = 0;
   #unclean = false;
+
+  /** A file system with no room left is a part that is missing. */
+  #watchRoom(event: AnyEvent): void {
+    if (event.type !== "system.sampled") return;
+    for (const { mount, total, free, inodes, inodes_free } of event.data.disks) {
+      if (mount === "/") continue; // Read-only and made to measure.
+      const full = free < total * fullShare || (inodes > 0 && inodes_free < inodes * fullShare);
+      const mib = (bytes: number) => `${Math.floor(bytes / 2 ** 20)} MiB`;
+      if (full) {
+        this.degrade(
+          `disk.${mount}`,
+          `${mount} is full: ${mib(free)} of ${
+            mib(total)
+          } and ${inodes_free} of ${inodes} inodes are free`,
+        );
+      } else this.recover(`disk.${mount}`);
+    }
+  }
 
   #rememberAct(event: AnyEvent): void {
     if (event.type !== "action.allowed") return;
@@ -720,14 +788,20 @@ export class Core {
     return () => this.timers.clear(id);
   }
 
+  /** Runs a program of the image to its end, in a control group of its own. */
   async #run(argv: string[], timeoutMs: number): Promise<{ code: number | null; output: string }> {
-    const spawned = await this.spawner.spawn({ argv });
-    if (!spawned.ok) return { code: null, output: spawned.fault.message };
-    const { timers, report } = this;
-    const result = await runToEnd(spawned.child, { timers, report, timeoutMs, maxBytes: 16_384 });
-    return {
-      code: result.exit?.code ?? null,
-      output: capturedText(result.stdout) + capturedText(result.stderr),
-    };
+    const group = await this.groups.create(`boot-${++this.#runs}`);
+    try {
+      const spawned = await this.spawner.spawn({ argv, group });
+      if (!spawned.ok) return { code: null, output: spawned.fault.message };
+      const { timers, report } = this;
+      const result = await runToEnd(spawned.child, { timers, report, timeoutMs, maxBytes: 16_384 });
+      return {
+        code: result.exit?.code ?? null,
+        output: capturedText(result.stdout) + capturedText(result.stderr),
+      };
+    } finally {
+      await group.remove();
+    }
   }
 }

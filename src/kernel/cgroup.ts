@@ -9,7 +9,7 @@
  * Documentation/admin-guide/cgroup-v2.rst.
  */
 
-import { fromDeno } from "./errno.ts";
+import { denoErrno, Errno, fromDeno, SysError } from "./errno.ts";
 
 /** Where cgroup2 is mounted. */
 export const CGROUP_ROOT = "/sys/fs/cgroup";
@@ -106,7 +106,7 @@ export class Cgroup {
       this.#write("cgroup.procs", pid);
       return true;
     } catch (error) {
-      if ((error as { code?: unknown }).code === "ESRCH") return false;
+      if (error instanceof SysError && error.errno === Errno.ESRCH) return false;
       throw error;
     }
   }
@@ -144,8 +144,8 @@ export class Cgroup {
       return Deno.readTextFileSync(`${this.path}/${file}`);
     } catch (error) {
       // ENODEV: the group was removed while its file was open.
-      const code = (error as { code?: unknown }).code;
-      if (code === "ENOENT" || code === "ENODEV") return null;
+      const errno = denoErrno(error);
+      if (errno === Errno.ENOENT || errno === Errno.ENODEV) return null;
       throw fromDeno(error, "read", `${this.path}/${file}`);
     }
   }

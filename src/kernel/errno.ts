@@ -199,11 +199,25 @@ export function check(
 }
 
 /**
- * Turns an error of a `Deno.*` file call into a `SysError`, keeping the kernel's code.
- * An error without a code (a programming error) comes back as it is.
+ * The errno behind an error of a `Deno.*` file call, or null if there is none.
+ *
+ * Deno names only some errors by `code` (it has none for ESRCH), but its messages all begin
+ * `No such process (os error 3)`, with the path after that.
+ */
+export function denoErrno(cause: unknown): number | null {
+  const match = cause instanceof Error ? /^[^()]*\(os error (\d{1,4})\)/.exec(cause.message) : null;
+  if (match !== null) return Number(match[1]);
+  const code = (cause as { code?: unknown } | null)?.code;
+  return typeof code === "string" && Object.hasOwn(Errno, code)
+    ? Errno[code as keyof typeof Errno]
+    : null;
+}
+
+/**
+ * Turns an error of a `Deno.*` file call into a `SysError`, keeping the kernel's number.
+ * An error without one (a programming error) comes back as it is.
  */
 export function fromDeno(cause: unknown, operation: string, detail: string): unknown {
-  const code = (cause as { code?: unknown } | null)?.code;
-  if (typeof code !== "string" || !Object.hasOwn(Errno, code)) return cause;
-  return new SysError(operation, detail, Errno[code as keyof typeof Errno]);
+  const errno = denoErrno(cause);
+  return errno === null ? cause : new SysError(operation, detail, errno);
 }

@@ -1,6 +1,6 @@
 /** Error numbers and SysError. */
 import assert from "node:assert/strict";
-import { check, Errno, errnoName, fromDeno, SysError } from "./errno.ts";
+import { check, denoErrno, Errno, errnoName, fromDeno, SysError } from "./errno.ts";
 
 Deno.test("errnoName() knows numbers of either sign and names the unknown", () => {
   assert.equal(errnoName(16), "EBUSY");
@@ -40,6 +40,9 @@ Deno.test("fromDeno() keeps the kernel's code and passes the rest through", () =
   } catch (error) {
     assert.equal(String(fromDeno(error, "read", "x")), "SysError: read x: ENOENT");
   }
+  const unnamed = new Error("No such process (os error 3): writefile '/a (os error 5)'");
+  assert.equal(denoErrno(unnamed), Errno.ESRCH, "an error that Deno gives no code");
+  assert.equal(denoErrno(new Error("x (y) (os error 5)")), null);
   const bug = new TypeError("bug");
   assert.equal(fromDeno(bug, "read", "x"), bug);
   assert.equal(fromDeno(null, "read", "x"), null);

@@ -11,7 +11,7 @@
  * proc(5).
  */
 
-import { Errno, SysError } from "./errno.ts";
+import { denoErrno, Errno, SysError } from "./errno.ts";
 import { closeFd, O, openFd, readFd } from "./fd.ts";
 import { pinned } from "./layout.ts";
 import type { Libc } from "./libc.ts";
@@ -441,7 +441,7 @@ export class Proc {
       const text = this.#decoder.decode(bytes.subarray(0, BUFFER_BYTES));
       return text === "" ? [] : text.replace(/\0+$/, "").split("\0");
     } catch (error) {
-      if (error instanceof Deno.errors.NotFound || isGone(error)) return null;
+      if (gone(denoErrno(error) ?? 0)) return null;
       throw error;
     }
   }
@@ -474,9 +474,4 @@ export class Proc {
 
 function gone(errno: number): boolean {
   return errno === Errno.ENOENT || errno === Errno.ESRCH;
-}
-
-/** Deno has no error class for ESRCH: it tells by the code. */
-function isGone(error: unknown): boolean {
-  return (error as { code?: unknown } | null)?.code === "ESRCH";
 }

@@ -47,7 +47,10 @@ export interface PressureThreshold {
   readonly kind: "some" | "full";
   /** Stalled time, µs, … */
   readonly stallUs: number;
-  /** … within any window of this length, µs: 500,000 to 10,000,000. */
+  /**
+   * … within any window of this length, µs: 500,000 to 10,000,000; whole 2,000,000s without
+   * CAP_SYS_RESOURCE.
+   */
   readonly windowUs: number;
 }
 

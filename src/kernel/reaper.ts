@@ -12,7 +12,7 @@
  * waitid(2), proc_pid_task(5) (`children`, CONFIG_PROC_CHILDREN).
  */
 
-import { Errno, SysError } from "./errno.ts";
+import { denoErrno, Errno, SysError } from "./errno.ts";
 import { pinned, Reader } from "./layout.ts";
 import type { Libc } from "./libc.ts";
 import type { ExitStatus } from "./process.ts";
@@ -57,14 +57,11 @@ function listChildren(): number[] {
       for (const word of text.split(" ")) if (word !== "") children.push(Number(word));
     } catch (error) {
       // The thread ended between the listing and the reading; its children moved to another.
-      if (!(error instanceof Deno.errors.NotFound) && !isEsrch(error)) throw error;
+      const errno = denoErrno(error);
+      if (errno !== Errno.ENOENT && errno !== Errno.ESRCH) throw error;
     }
   }
   return children;
-}
-
-function isEsrch(error: unknown): boolean {
-  return (error as { code?: unknown } | null)?.code === "ESRCH";
 }
 
 /** Reaps children that are not our own. */

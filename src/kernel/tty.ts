@@ -36,7 +36,21 @@ export interface TtyHandlers {
 }
 
 /** The symbols a tty calls. */
-export type TtyLibc = Libc<"open" | "read" | "write" | "close" | "ioctlValue" | "setsid">;
+export type TtyLibc = Libc<
+  "open" | "read" | "write" | "close" | "ioctl" | "ioctlValue" | "setsid"
+>;
+
+/** asm-generic/ioctls.h and termbits.h. */
+const TCGETS = 0x5401n;
+const TCSETS = 0x5402n;
+const SIZEOF_TERMIOS = 36;
+const OFFSETOF_IFLAG = 0;
+const OFFSETOF_LFLAG = 12;
+const IXON = 0x0400;
+const ISIG = 0x0001;
+const ICANON = 0x0002;
+const ECHO = 0x0008;
+const IEXTEN = 0x8000;
 
 /**
  * The device behind /dev/console: the last the kernel names in /sys/class/tty/console/active.
@@ -110,7 +124,27 @@ export class Tty {
   }
 
   /**
-   * Makes it the controlling terminal of this process, so that a shell on it has job control.
+   * Hands over every key as it is typed: no echo, no editing, no signals, no flow control.
+   *
+   * termios(3). Output processing stays: a newline still returns the carriage.
+   *
+   * @throws SysError ENOTTY for what is no terminal
+   */
+  setRaw(): void {
+    const termios = pinned(SIZEOF_TERMIOS);
+    const view = new DataView(termios.buffer);
+    check(this.#libc, this.#libc.sym.ioctl(this.fd, TCGETS, termios), "ioctl", "TCGETS");
+    const clear = (offset: number, bits: number) =>
+      view.setUint32(offset, view.getUint32(offset, true) & ~bits, true);
+    clear(OFFSETOF_IFLAG, IXON);
+    clear(OFFSETOF_LFLAG, ISIG | ICANON | ECHO | IEXTEN);
+    check(this.#libc, this.#libc.sym.ioctl(this.fd, TCSETS, termios), "ioctl", "TCSETS");
+  }
+
+  /**
+   * Makes it the controlling terminal of this process, so that a shell on it has job control. From
+   * then on Ctrl-C sends SIGINT to the foreground group and a hangup sends SIGHUP to this process:
+   * it must listen to both.
    *
    * @throws SysError
    */
