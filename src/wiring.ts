@@ -98,7 +98,7 @@ export class Core {
   readonly libc = openLibc();
   readonly clocks = new Clocks(this.libc);
   readonly proc = new Proc(this.libc);
-  readonly calls = new BlockingCalls();
+  readonly calls: BlockingCalls;
   readonly config: Config;
   readonly bus: Bus;
   readonly source: Source;
@@ -170,9 +170,10 @@ export class Core {
     this.reactor = new Reactor(this.libc, this.report);
     const now = () => this.clocks.boottime() / 1000;
     this.timers = new BootTimers(this.libc, this.reactor, this.report, now);
+    this.calls = new BlockingCalls(8, this.timers);
     this.spawner = new Spawner({ own: this.own, timers: this.timers, report: this.report });
     this.sensors = new SensorHost((name, grants) => this.bus.source(name, grants));
-    this.table = new ProcessTable(this.proc);
+    this.table = new ProcessTable(this.proc, () => this.timers.sleep(0));
     this.uname = uname(this.libc);
     const { bus, spawner, groups, timers, report } = this;
     this.#incidents = new Incidents(bus, timers);

@@ -7,6 +7,8 @@
  * and its slot stays taken until then.
  */
 
+import { type Alarms, runtimeAlarms } from "./timers.ts";
+
 /** How a leashed call ended. */
 export type Outcome<T> =
   | { readonly state: "done"; readonly value: T }
@@ -20,8 +22,15 @@ export class BlockingCalls {
   #inFlight = 0;
   readonly #held = new Set<object>();
 
-  /** @param limit most calls in the kernel at once, timed-out ones included */
-  constructor(readonly limit = 8) {}
+  readonly #alarms: Alarms;
+
+  /**
+   * @param limit most calls in the kernel at once, timed-out ones included
+   * @param alarms what keeps the deadlines
+   */
+  constructor(readonly limit = 8, alarms: Alarms = runtimeAlarms) {
+    this.#alarms = alarms;
+  }
 
   /** Calls in the kernel now, timed-out ones included. */
   get inFlight(): number {
@@ -43,10 +52,8 @@ export class BlockingCalls {
     if (this.#inFlight >= this.limit) return { state: "busy" };
     this.#held.add(holding);
     this.#inFlight++;
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    const deadline = new Promise<Outcome<T>>((resolve) => {
-      timer = setTimeout(() => resolve({ state: "timeout" }), deadlineMs);
-    });
+    const deadline = Promise.withResolvers<Outcome<T>>();
+    const alarm = this.#alarms.set(() => deadline.resolve({ state: "timeout" }), deadlineMs);
     // `finally` here, not on the race: the slot is free only when the kernel has let go.
     const answer = (async (): Promise<Outcome<T>> => {
       try {
@@ -57,9 +64,9 @@ export class BlockingCalls {
       }
     })();
     try {
-      return await Promise.race([answer, deadline]);
+      return await Promise.race([answer, deadline.promise]);
     } finally {
-      clearTimeout(timer);
+      this.#alarms.clear(alarm);
     }
   }
 }

@@ -29,3 +29,17 @@ Deno.test("BlockingCalls.run() passes a rejection on, and drops one that comes t
   await new Promise((resolve) => setTimeout(resolve, 5));
   assert.equal(calls.inFlight, 0);
 });
+
+Deno.test("BlockingCalls keeps its deadlines by the alarms it was given", async () => {
+  const alarms: { run: () => void; ms: number }[] = [];
+  const cleared: (number | undefined)[] = [];
+  const calls = new BlockingCalls(8, {
+    set: (run, ms) => alarms.push({ run, ms }),
+    clear: (id) => cleared.push(id),
+  });
+  const outcome = calls.run(() => new Promise(() => {}), 30_000);
+  assert.equal(alarms[0]?.ms, 30_000);
+  alarms[0]?.run();
+  assert.deepEqual(await outcome, { state: "timeout" });
+  assert.deepEqual(cleared, [1]);
+});

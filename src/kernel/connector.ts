@@ -16,6 +16,7 @@ import {
   encodeMessage,
   NETLINK,
   type NetlinkLibc,
+  type NetlinkOptions,
   NetlinkSocket,
   NLMSG,
 } from "./netlink.ts";
@@ -191,10 +192,11 @@ export class ProcessConnector {
   #open = true;
 
   /** Opens and subscribes. @throws SysError: ECONNREFUSED outside the initial network namespace */
-  constructor(libc: NetlinkLibc) {
+  constructor(libc: NetlinkLibc, options: Pick<NetlinkOptions, "receiveBufferBytes"> = {}) {
     this.socket = new NetlinkSocket(libc, {
       protocol: NETLINK.CONNECTOR,
       groups: [CN_IDX_PROC],
+      ...options,
     });
     try {
       this.socket.send(encodeListen(true));

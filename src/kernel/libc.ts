@@ -65,6 +65,9 @@ const SYMBOLS = {
   // int timerfd_settime(int fd, int flags, const struct itimerspec *new_value, struct itimerspec *old_value);
   timerfd_settime: { parameters: ["i32", "i32", "buffer", "buffer"], result: "i32" },
 
+  // int usleep(useconds_t usec);
+  usleepAsync: { name: "usleep", parameters: ["u32"], result: "i32", nonblocking: true },
+
   // --- inotify ---
   // int inotify_init1(int flags);
   inotify_init1: { parameters: ["i32"], result: "i32" },

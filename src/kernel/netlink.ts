@@ -200,7 +200,7 @@ export interface NetlinkOptions {
   /** Multicast group numbers (RTNLGRP_…, counted from 1), not a mask. */
   readonly groups?: readonly number[];
   /** Wanted receive buffer, bytes. Default 16 MiB. */
-  readonly receiveBufferBytes?: number;
+  readonly receiveBufferBytes?: number | undefined;
 }
 
 /** What a drain hands on. Neither may keep the bytes: their buffer is used again. */

@@ -13,6 +13,7 @@ import { Reader } from "./layout.ts";
 import {
   decodeAck,
   decodeMessages,
+  type DrainHandlers,
   encodeMessage,
   type NetlinkLibc,
   type NetlinkMessage,
@@ -23,6 +24,7 @@ import {
   refusal,
 } from "./netlink.ts";
 import type { Reactor, Registration } from "./reactor.ts";
+import { type Alarms, runtimeAlarms } from "./timers.ts";
 
 /** How a request ended. `interrupted`: the dump raced with a change and may be inconsistent. */
 export type Reply = { readonly ok: true; readonly interrupted: boolean } | Refusal;
@@ -42,7 +44,7 @@ interface Pending {
   settle(reply: Reply): void;
 }
 
-/** How long the kernel may take, ms. In practice it answers before send() returns. */
+/** How long the kernel may take, ms. It nearly always answers before send() returns. */
 const ANSWER_MS = 2000;
 
 /** Sends one request at a time and hands on its answer. */
@@ -50,6 +52,8 @@ export class NetlinkRequests {
   readonly #socket: NetlinkSocket;
   readonly #registration: Registration;
   readonly #answerMs: number;
+  readonly #alarms: Alarms;
+  readonly #drain: DrainHandlers;
   #pending: Pending | null = null;
   #last: Promise<unknown> = Promise.resolve();
   #seq = 0;
@@ -59,20 +63,17 @@ export class NetlinkRequests {
     libc: NetlinkLibc,
     reactor: Pick<Reactor, "add">,
     protocol: number,
-    options: { readonly name: string; readonly answerMs?: number },
+    options: { readonly name: string; readonly answerMs?: number; readonly alarms?: Alarms },
   ) {
     this.#answerMs = options.answerMs ?? ANSWER_MS;
+    this.#alarms = options.alarms ?? runtimeAlarms;
     this.#socket = new NetlinkSocket(libc, { protocol });
-    const drain = {
-      onDatagram: (datagram: Uint8Array) => this.#receive(datagram),
+    this.#drain = {
+      onDatagram: (datagram) => this.#receive(datagram),
       onOverflow: () => this.#pending?.settle(refusal(Errno.ENOBUFS)),
     };
-    this.#registration = reactor.add(
-      this.#socket.fd,
-      ["read"],
-      () => this.#socket.drain(drain),
-      options.name,
-    );
+    const onReady = () => this.#socket.drain(this.#drain);
+    this.#registration = reactor.add(this.#socket.fd, ["read"], onReady, options.name);
   }
 
   /**
@@ -100,24 +101,29 @@ export class NetlinkRequests {
   #exchange(request: NetlinkRequest, onMessage: Pending["onMessage"]): Promise<Reply> {
     return new Promise((resolve) => {
       const seq = this.#seq = (this.#seq % 0x7fff_ffff) + 1;
-      const timeout = () => this.#pending?.settle(refusal(Errno.ETIMEDOUT));
-      const timer = setTimeout(timeout, this.#answerMs);
-      this.#pending = {
+      let alarm: number | null = null;
+      const pending: Pending = {
         seq,
         onMessage,
         interrupted: false,
         settle: (reply) => {
-          clearTimeout(timer);
+          if (alarm !== null) this.#alarms.clear(alarm);
           this.#pending = null;
           resolve(reply);
         },
       };
+      this.#pending = pending;
       try {
         const flags = request.flags | NLM_F.REQUEST;
         this.#socket.send(encodeMessage({ ...request, flags, seq, pid: 0 }));
+        // The answer is there already; asking for it now saves a turn of the loop and a timer.
+        this.#socket.drain(this.#drain);
       } catch (error) {
-        this.#pending.settle(refusal(error instanceof SysError ? error.errno : Errno.EIO));
+        pending.settle(refusal(error instanceof SysError ? error.errno : Errno.EIO));
       }
+      if (this.#pending !== pending) return;
+      const timeout = () => pending.settle(refusal(Errno.ETIMEDOUT));
+      alarm = this.#alarms.set(timeout, this.#answerMs);
     });
   }
 

@@ -7,9 +7,13 @@
  * descriptor starve the rest, or a storm of small events burn the CPU.
  *
  * How a turn goes: the parked wait returns; each ready handler drains its descriptor without
- * blocking, up to a bound (level-triggered: what is left comes back next turn); then, if events are
- * arriving faster than we sleep, the loop rests 1–`coalesceMs` ms so that one turn takes many of
- * them: under a storm that cuts the cost of an event from 42 µs to 5–10 µs. Idle costs nothing.
+ * blocking, up to a bound (level-triggered: what is left comes back next turn). Every turn takes a
+ * credit, and one grows back every `coalesceMs`; with none left the loop rests until there is, so
+ * that a turn under a storm takes many events at once: that cuts the cost of an event from 42 µs to
+ * 5–10 µs. A burst of `BURST_TURNS` rests not at all, and idle costs nothing.
+ *
+ * It rests on the pool and not by setTimeout, whose first use loads a part of the runtime that PID 1
+ * can do without until it is ready (15 ms natively, a good part of a second under emulation).
  *
  * epoll(7), epoll_wait(2), eventfd(2).
  */
@@ -18,6 +22,7 @@ import { check, Errno, SysError } from "./errno.ts";
 import { closeFd, eventfd, O, readFd, writeFd } from "./fd.ts";
 import { pinned } from "./layout.ts";
 import type { Libc } from "./libc.ts";
+import { runtimeAlarms } from "./timers.ts";
 
 /** What to wait for. `priority` is EPOLLPRI: PSI triggers, cgroup.events, sysfs notifications. */
 export type Interest = "read" | "write" | "priority";
@@ -33,7 +38,7 @@ export interface Ready {
 
 /**
  * Drains a descriptor without blocking. Answers `"more"` when it stopped at its bound with data
- * left: the loop then does not rest before the next turn. May throw; it is reported.
+ * left: the loop then takes the next turn at once. May throw; it is reported.
  */
 export type Handler = (ready: Ready) => "more" | void;
 
@@ -71,6 +76,7 @@ export type ReactorLibc = Libc<
   | "epoll_ctl"
   | "epoll_wait"
   | "epoll_waitAsync"
+  | "usleepAsync"
   | "eventfd"
   | "read"
   | "write"
@@ -98,10 +104,8 @@ const OFFSETOF_DATA = PACKED ? 4 : 8;
 const BATCH = 64;
 /** A handler that throws this often without one success in between is removed. */
 export const FAILURES_ALLOWED = 5;
-/** A wait is "instant" (events were already there, or came at once) when it takes less than this. */
-const INSTANT_MS = 1;
-/** So many instant waits in a row are a storm; fewer are a question and its answer. */
-const STORM_TURNS = 8;
+/** Turns without a rest after a quiet time: a boot's worth of questions and answers. */
+const BURST_TURNS = 64;
 /** Rest after a failing wait, so that a broken epoll cannot spin. */
 const FAILED_WAIT_MS = 100;
 /** The eventfd's own token; registrations count from 1. */
@@ -126,8 +130,6 @@ function mask(interest: readonly Interest[]): number {
   return interest.reduce((events, name) => events | INTEREST[name], 0);
 }
 
-const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
-
 /** The event loop's ear on the kernel. See the head of this file. */
 export class Reactor {
   readonly #libc: ReactorLibc;
@@ -144,10 +146,11 @@ export class Reactor {
   #nextToken = 1;
   #closing = false;
   #running: Promise<void> | null = null;
-  #instant = 0;
+  #credit = BURST_TURNS;
+  #creditedAt = performance.now();
   #stats = { turns: 0, calls: 0, rests: 0, removed: 0, unreported: 0 };
 
-  /** Longest rest between two turns under a storm, ms. 0 turns resting off. */
+  /** Time between two turns under a storm, ms. 0 turns resting off. */
   coalesceMs = 5;
 
   /**
@@ -240,14 +243,13 @@ export class Reactor {
       } catch (error) {
         // Nothing in a turn should throw; if it does, the machine must still hear.
         this.#guardedReport("reactor turn", error);
-        await sleep(FAILED_WAIT_MS);
+        await this.#sleep(FAILED_WAIT_MS);
       }
     }
     this.#free();
   }
 
   async #turn(): Promise<void> {
-    const parked = performance.now();
     let count = await this.#libc.sym.epoll_waitAsync(this.#epoll, this.#batch, BATCH, -1);
     if (count < 0) {
       // Its errno is the pool thread's; most often EINTR. Asking again here tells.
@@ -256,9 +258,8 @@ export class Reactor {
     }
     if (this.#closing) return;
     this.#stats.turns++;
-    const instant = performance.now() - parked < INSTANT_MS;
     const more = this.#dispatch(count);
-    await this.#pause(instant, more);
+    if (!more) await this.#pause();
   }
 
   /** Calls the handlers of `count` events; answers whether one of them has more to drain. */
@@ -306,19 +307,32 @@ export class Reactor {
     }
   }
 
-  /** Rests under a storm, longer the longer it lasts, unless a handler has more to drain. */
-  async #pause(instant: boolean, more: boolean): Promise<void> {
-    this.#instant = instant ? this.#instant + 1 : 0;
-    const rest = Math.min(this.#instant - STORM_TURNS, this.coalesceMs);
-    if (more || rest <= 0 || this.#closing) return;
+  /** Takes a credit for this turn; rests while there is none. */
+  async #pause(): Promise<void> {
+    const now = performance.now();
+    const grown = (now - this.#creditedAt) / Math.max(this.coalesceMs, 0.001);
+    this.#creditedAt = now;
+    this.#credit = Math.min(BURST_TURNS, this.#credit + grown) - 1;
+    if (this.#credit >= 0 || this.#closing) return;
     this.#stats.rests++;
-    await sleep(rest);
+    await this.#sleep(-this.#credit * this.coalesceMs);
+  }
+
+  /** Sleeps on the pool. Never rejects. */
+  async #sleep(ms: number): Promise<void> {
+    try {
+      await this.#libc.sym.usleepAsync(Math.ceil(ms * 1000));
+    } catch (error) {
+      this.#guardedReport("reactor rest", error);
+      // Without a pause of some kind a broken pool would spin here and starve everything else.
+      await new Promise<void>((resolve) => runtimeAlarms.set(resolve, ms));
+    }
   }
 
   async #recover(errno: number): Promise<void> {
     if (errno === Errno.EINTR) return;
     this.#guardedReport("reactor", new SysError("epoll_wait", String(this.#epoll), errno));
-    await sleep(FAILED_WAIT_MS);
+    await this.#sleep(FAILED_WAIT_MS);
     if (!this.#closing && (errno === Errno.EBADF || errno === Errno.EINVAL)) this.#rebuild();
   }
 

@@ -51,6 +51,7 @@ class FakeEpoll {
       this.#waits.push(resolve);
       return promise;
     },
+    usleepAsync: () => new Promise<number>((resolve) => setTimeout(resolve, 0, 0)),
     eventfd: () => 101,
     read: () => 8,
     write: () => {
@@ -220,23 +221,30 @@ Deno.test("Reactor ignores events of descriptors it does not know", () =>
     assert.deepEqual(reports, []);
   }));
 
-Deno.test("Reactor rests under a storm only, and not while a handler has more", () =>
+Deno.test("Reactor rests past a burst only, and not while a handler has more", () =>
   withReactor(async ({ epoll, reactor, parked }) => {
-    let more = true;
+    let more = false;
     reactor.add(7, ["read"], () => more ? "more" : undefined);
     const turns = async (count: number) => {
       for (let turn = 0; turn < count; turn++) {
         epoll.ready([7, 1]);
-        await until(() => epoll.parked);
+        await parked();
       }
     };
-    await turns(30);
-    assert.equal(reactor.stats.rests, 0);
+    // So long that no credit grows back while this runs.
+    reactor.coalesceMs = 60_000;
+    await turns(60);
+    assert.equal(reactor.stats.rests, 0, "a burst");
+    await turns(20);
+    const { rests } = reactor.stats;
+    assert.ok(rests >= 16 && rests <= 20, `${rests} rests`);
+    more = true;
+    await turns(20);
+    assert.equal(reactor.stats.rests, rests, "more to drain");
     more = false;
     reactor.coalesceMs = 0;
-    await turns(30);
-    assert.equal(reactor.stats.rests, 0);
-    await parked();
+    await turns(20);
+    assert.equal(reactor.stats.rests, rests, "turned off");
   }));
 
 Deno.test("Registration.modify() changes the events once", () =>

@@ -15,6 +15,20 @@ import { pinned } from "./layout.ts";
 import type { Libc } from "./libc.ts";
 import type { Reactor, Registration, Report } from "./reactor.ts";
 
+/** What a deadline needs of a clock; ids are opaque. */
+export interface Alarms {
+  /** Calls `run` once, `ms` from now at the earliest. */
+  set(run: () => void, ms: number): number;
+  /** Forgets an alarm; one that rang or never was is no matter. */
+  clear(id: number | undefined): void;
+}
+
+/** The runtime's own timers, for where there is no reactor: host tools and tests. */
+export const runtimeAlarms: Alarms = {
+  set: (run, ms) => Number(setTimeout(run, ms)),
+  clear: (id) => clearTimeout(id),
+};
+
 /** The symbols timers call. */
 export type TimersLibc = Libc<"timerfd_create" | "timerfd_settime" | "read" | "close">;
 
@@ -30,7 +44,7 @@ interface Alarm {
 }
 
 /** Alarms in ms of CLOCK_BOOTTIME. */
-export class BootTimers {
+export class BootTimers implements Alarms {
   readonly #libc: TimersLibc;
   readonly #now: () => number;
   readonly #report: Report;

@@ -10,6 +10,7 @@ import { Errno, SysError } from "./errno.ts";
 import { writeFd } from "./fd.ts";
 import type { Libc } from "./libc.ts";
 import type { Reactor, Registration, Report } from "./reactor.ts";
+import { runtimeAlarms } from "./timers.ts";
 
 /** Counters of a writer: accepted = written + dropped + queued. */
 export interface WriterStats {
@@ -83,12 +84,11 @@ export class BoundedWriter {
    */
   async drained(deadlineMs: number): Promise<boolean> {
     if (this.#queued === 0) return true;
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    await new Promise<void>((resolve) => {
-      timer = setTimeout(resolve, deadlineMs);
-      this.#waiting.push(resolve);
-    });
-    clearTimeout(timer);
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const alarm = runtimeAlarms.set(resolve, deadlineMs);
+    this.#waiting.push(resolve);
+    await promise;
+    runtimeAlarms.clear(alarm);
     return this.#queued === 0 && !this.#failed;
   }
 

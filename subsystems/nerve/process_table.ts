@@ -17,12 +17,15 @@ interface Row {
 
 export class ProcessTable {
   readonly #proc: Proc;
+  readonly #pause: () => Promise<void>;
   #rows = new Map<number, Row>();
   #scannedAt = 0;
   #scanning: Promise<void> | null = null;
 
-  constructor(proc: Proc) {
+  /** `pause` lets the loop turn between two slices. */
+  constructor(proc: Proc, pause: () => Promise<void>) {
     this.#proc = proc;
+    this.#pause = pause;
   }
 
   /** The processes of the last scan, by pid. */
@@ -62,7 +65,7 @@ export class ProcessTable {
       const row = this.#row(pid, seconds);
       if (row !== null) next.set(pid, row);
       if (performance.now() > sliceEnds) {
-        await new Promise((resolve) => setTimeout(resolve, 0));
+        await this.#pause();
         sliceEnds = performance.now() + sliceMs;
       }
     }
