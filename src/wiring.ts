@@ -9,6 +9,7 @@ import { Bus, ringSize, type Source } from "../bus/bus.ts";
 import type { AnyEvent } from "../bus/envelope.ts";
 import type { ChatOutcome, Degradation } from "../bus/machine.ts";
 import type { Principal } from "../bus/gate.ts";
+import { loadZod } from "../bus/schema.ts";
 import { roleScopes } from "../bus/scopes.ts";
 import type { BootPhase } from "../bus/shapes.ts";
 import { FileSensor } from "../subsystems/nerve/files.ts";
@@ -49,7 +50,7 @@ import { Reaper } from "./kernel/reaper.ts";
 import { reboot, sync } from "./kernel/reboot.ts";
 import { setLimit } from "./kernel/rlimit.ts";
 import { Rtnl } from "./kernel/rtnetlink.ts";
-import { SockDiag } from "./kernel/sockdiag.ts";
+import { SockDiag, type TcpSocket } from "./kernel/sockdiag.ts";
 import { ignoreSigusr1 } from "./kernel/signals.ts";
 import { setSysctl } from "./kernel/sysctl.ts";
 import { activeConsole, Tty } from "./kernel/tty.ts";
@@ -90,8 +91,6 @@ const fullShare = 0.02;
 const stopDeadlineMs = 40_000;
 const maxActCauses = 512;
 const reapTickMs = 250;
-/** Deno installs its own USR1 handler within its first half second; later calls hold. */
-const usr1AtMs = [700, 2000, 5000];
 const eventBusGrants = ["boot.*", "system.*", "subsystem.*", "process.reaped", "selftest.*"];
 
 export class Core {
@@ -244,7 +243,7 @@ export class Core {
     for (const { where, error } of this.#guard.faults.splice(0)) this.report(where, error);
     this.#guard.onSignal = (signal) => this.#signalled(signal);
     for (const signal of this.#guard.signals.splice(0)) this.#signalled(signal);
-    for (const ms of usr1AtMs) this.timers.set(() => ignoreSigusr1(this.libc), ms);
+    ignoreSigusr1(this.libc);
     // Never settles while PID 1 lives; its end would be deafness, so it is reported.
     this.reactor.run().catch((error) => this.report("reactor", error));
     this.#reaper = new Reaper(
@@ -261,11 +260,7 @@ export class Core {
     const reaper = this.#reaper;
     Deno.addSignalListener("SIGCHLD", () => reaper.sweep());
     // SIGCHLD coalesces: a child that ended between two of them is found by the tick.
-    const tick = () => {
-      reaper.sweep();
-      this.timers.set(tick, reapTickMs);
-    };
-    tick();
+    this.#every(reapTickMs, () => reaper.sweep());
   }
 
   mountPhase(): void {
@@ -461,23 +456,17 @@ export class Core {
       assets: (path) => assets.get(path),
       openapi: () => openapi,
     });
-    const sockets = new SockDiag(this.libc, this.reactor);
-    const { port } = this.config;
     this.#http = serve(app, { bus, clock, report }, {
-      port,
-      connections: {
-        list: async () => {
-          const answer = await sockets.tcp(undefined, port);
-          if (!answer.ok) throw new Error(`list connections: ${answer.error}`);
-          return answer.sockets;
-        },
-        destroy: async (socket) => (await sockets.destroy(socket)).ok,
-      },
+      port: this.config.port,
+      connections: this.#connections(),
+      every: (ms, run) => this.#every(ms, run),
     });
     // The page may follow a moment later than the API: nobody can have its address yet.
     this.#inBackground("page", async () => {
       assets = await loadAssets("/osym/web");
       openapi = await Deno.readTextFile("/osym/openapi.json");
+      // The first request with a body would wait for it otherwise.
+      await loadZod();
     });
   }
 
@@ -782,6 +771,36 @@ export class Core {
     work().catch((error) =>
       this.degrade(part, error instanceof Error ? error.message : String(error))
     );
+  }
+
+  /** The kernel's list of our connections; without sock_diag none is cut, and that is said. */
+  #connections() {
+    const { port } = this.config;
+    let sockets: SockDiag;
+    try {
+      sockets = new SockDiag(this.libc, this.reactor);
+    } catch (error) {
+      this.degrade("http.reaper", error instanceof Error ? error.message : String(error));
+      return undefined;
+    }
+    return {
+      list: async () => {
+        const answer = await sockets.tcp(undefined, port);
+        if (!answer.ok) throw new Error(`list connections: ${answer.error}`);
+        return answer.sockets;
+      },
+      destroy: async (socket: TcpSocket) => (await sockets.destroy(socket)).ok,
+    };
+  }
+
+  #every(ms: number, run: () => void): () => void {
+    let id = 0;
+    const tick = () => {
+      id = this.timers.set(tick, ms);
+      run();
+    };
+    id = this.timers.set(tick, ms);
+    return () => this.timers.clear(id);
   }
 
   #after(ms: number, run: () => void): () => void {

@@ -1,0 +1,19 @@
+/** Power: the orderly end of this boot. */
+import { act } from "../act.ts";
+import { route } from "../route.ts";
+
+export const poweroff = route({
+  method: "POST",
+  path: "/api/v1/power/poweroff",
+  scope: "shell:power:off",
+  summary: "Stops everything in order and switches the machine off.",
+  handler: (call) => act(call, "power.off", {}),
+});
+
+export const reboot = route({
+  method: "POST",
+  path: "/api/v1/power/reboot",
+  scope: "shell:power:reboot",
+  summary: "Stops everything in order and starts the machine again.",
+  handler: (call) => act(call, "power.reboot", {}),
+});
