@@ -58,6 +58,8 @@ interface Subscriber {
 
 /** An event is at most this long when encoded; longer strings in it are cut. */
 export const maxEventBytes = 8192;
+/** The ring reserves three bytes a character and takes events of up to a quarter of itself. */
+const ringShare = 12;
 
 /** History for a machine of `memTotal` bytes: a sixteenth, at most 64 MiB. */
 export function ringSize(memTotal: number): number {
@@ -69,6 +71,8 @@ export class Bus {
   readonly #clock: Clock;
   readonly #ring: Ring;
   readonly #validate: boolean;
+  /** `maxEventBytes`, or what a small ring takes. */
+  readonly #maxBytes: number;
   readonly #subscribers: Subscriber[] = [];
   readonly #byType = new Map<EventType, Subscriber[]>();
   readonly #consumers = new Set<Consumer>();
@@ -82,6 +86,7 @@ export class Bus {
     this.#clock = options.clock;
     this.#ring = new Ring(options.ringBytes, options.ringEvents ?? 100_000);
     this.#validate = options.validate ?? false;
+    this.#maxBytes = Math.min(maxEventBytes, Math.floor(options.ringBytes / ringShare));
     this.#self = this.source("bus", ["bus.*", "system.fault"]);
     const counts = new Map<string, number>();
     this.#report = (where, error) => {
@@ -188,13 +193,11 @@ export class Bus {
     };
     let json = JSON.stringify(toCloudEvent(event as EventOf));
     let cutFrom = 0;
-    if (json.length > maxEventBytes / 3) {
-      const bytes = new TextEncoder().encode(json).length;
-      if (bytes > maxEventBytes) {
+    if (json.length > this.#maxBytes / 3) {
+      const bytes = encodedLength(json);
+      if (bytes > this.#maxBytes) {
         cutFrom = bytes;
-        json = JSON.stringify(
-          toCloudEvent({ ...event, data: shorten(data) as EventData<T> } as EventOf),
-        );
+        json = encodeCut(event as EventOf, this.#maxBytes);
       }
     }
     this.#ring.push(type, json, (seq, evictedType) => {
@@ -320,7 +323,7 @@ export class Consumer {
   take(max: number): Item[] {
     const items: Item[] = [];
     if (this.#closed) return items;
-    if (this.#pendingGap !== null) {
+    if (this.#pendingGap !== null && max > 0) {
       items.push(this.#pendingGap);
       this.#pendingGap = null;
     }
@@ -328,7 +331,7 @@ export class Consumer {
       this.#lose(this.#cursor, this.#ring.typeOf(this.#cursor)!);
       this.#cursor++;
     }
-    if (this.#lost !== null) {
+    if (this.#lost !== null && items.length < max) {
       items.push({ kind: "gap", ...this.#lost, reason: "consumer too slow" });
       this.#lost = null;
     }
@@ -388,13 +391,32 @@ export class Consumer {
   }
 }
 
-/** Cuts long strings and lists until what is left fits; shapes stay valid. */
-function shorten(value: unknown, limit = 1024): unknown {
+function encodedLength(json: string): number {
+  return new TextEncoder().encode(json).length;
+}
+
+/** An event's encoding, its strings and lists cut ever shorter until it has at most `maxBytes`. */
+function encodeCut(event: EventOf, maxBytes: number): string {
+  let json = "";
+  for (let limit = 1024; limit >= 1; limit >>= 1) {
+    const data = shorten(event.data, limit) as EventData<EventType>;
+    const subject = event.subject?.slice(0, limit);
+    json = JSON.stringify(toCloudEvent({ ...event, subject, data } as EventOf));
+    if (encodedLength(json) <= maxBytes) break;
+  }
+  return json;
+}
+
+/** Cuts strings to `limit`, what is deeper to less; shapes stay valid: few-keyed objects keep all. */
+function shorten(value: unknown, limit: number): unknown {
   if (typeof value === "string") return value.length > limit ? `${value.slice(0, limit)}…` : value;
-  if (Array.isArray(value)) return value.slice(0, 64).map((item) => shorten(item, limit >> 3));
+  if (Array.isArray(value)) {
+    return value.slice(0, Math.max(4, limit >> 4)).map((item) => shorten(item, limit >> 3));
+  }
   if (value !== null && typeof value === "object") {
     return Object.fromEntries(
-      Object.entries(value).slice(0, 64).map(([key, item]) => [key, shorten(item, limit >> 1)]),
+      Object.entries(value).slice(0, Math.max(16, limit >> 4))
+        .map(([key, item]) => [key.slice(0, 48), shorten(item, limit >> 1)]),
     );
   }
   return value;

@@ -318,6 +318,12 @@ export const catalogue = {
         count: z.number().int(),
       }),
   ),
+  "system.signalled": define(
+    "A signal reached PID 1.",
+    system,
+    "telemetry",
+    (z) => z.object({ signal: z.string() }),
+  ),
   "system.stopping": define(
     "An orderly stop began.",
     system,

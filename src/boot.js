@@ -20,7 +20,9 @@ const guard = {
   onFault: /** @type {((where: string, error: unknown) => void) | null} */ (null),
 };
 
-for (const signal of ["SIGTERM", "SIGINT", "SIGHUP", "SIGUSR2", "SIGPWR"]) {
+// SIGUSR1 too: the runtime installs one handler per signal, once, so that what wiring.ts puts in its
+// place stays; otherwise the one that opens the inspector would come later.
+for (const signal of ["SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGPWR"]) {
   Deno.addSignalListener(signal, () => {
     if (guard.onSignal !== null) guard.onSignal(signal);
     else if (guard.signals.length < 64) guard.signals.push(signal);

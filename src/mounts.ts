@@ -98,6 +98,10 @@ export const sysctls: readonly (readonly [string, string])[] = [
   ["fs/protected_regular", "2"],
   ["fs/inotify/max_user_watches", "65536"],
   ["net/ipv4/tcp_syncookies", "1"],
+  // Broadcast DHCP answers arrive before there is an address to check their way back against.
+  ["net/ipv4/conf/all/rp_filter", "0"],
+  // Of two links, the one that lost its carrier must not keep the route.
+  ["net/ipv4/conf/all/ignore_routes_with_linkdown", "1"],
   // A dead client's connection is noticed in minutes, not in two hours.
   ["net/ipv4/tcp_keepalive_time", "120"],
   ["vm/overcommit_memory", "0"],

@@ -46,6 +46,7 @@ export const bootPhases: readonly Phase<Core>[] = [
   },
   { name: "cortex", about: "the first mind", run: (core) => core.cortexPhase() },
   { name: "console", about: "the serial conversation", run: (core) => core.consolePhase() },
+  { name: "library", about: "schema validation loaded", run: (core) => core.libraryPhase() },
   {
     name: "selftest",
     about: "the test disk, when asked for",

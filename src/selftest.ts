@@ -28,7 +28,7 @@ export interface TapResult {
 
 /** Parses one line; null when it is no result. */
 export function parseTap(line: string): TapResult | null {
-  const match = /^(not ok|ok) \d+ - (.*?)(?:\s+# (SKIP|TODO)\b.*)?$/.exec(line);
+  const match = /^(not ok|ok) \d+ - (.*?)(?:\s+# (SKIP)\b.*)?$/.exec(line);
   if (match === null) return null;
   return { ok: match[1] === "ok", name: match[2]!, skipped: match[3] !== undefined };
 }

@@ -22,7 +22,7 @@ import { SensorHost } from "../subsystems/nerve/sensor.ts";
 import { UeventSensor } from "../subsystems/nerve/uevent.ts";
 import { Incidents } from "../subsystems/immune/incidents.ts";
 import { LeaseReflex } from "../subsystems/immune/lease.ts";
-import { FolderStore } from "../subsystems/immune/store.ts";
+import { FolderStore, type ServiceStore } from "../subsystems/immune/store.ts";
 import { Supervisor } from "../subsystems/immune/supervisor.ts";
 import { Watchdog } from "../subsystems/immune/watchdog.ts";
 import { actTable, Hands } from "../subsystems/shell/acts.ts";
@@ -60,12 +60,12 @@ import { launchBlob, type LaunchFacts, parseLaunch } from "./launch.ts";
 import { mounts, sysctls } from "./mounts.ts";
 import { LiveMachine } from "./machine.ts";
 import { runSelftest } from "./selftest.ts";
-import { CgroupTasks } from "./taskgroups.ts";
 import { version } from "./version.ts";
 import { openDhcpPort } from "./net/dhcp_port.ts";
 import { Network } from "./net/network.ts";
 import { ResolvConf } from "./net/resolv_conf.ts";
 import { OwnChildren, Spawner } from "./child/spawn.ts";
+import { CgroupTasks } from "./child/task_groups.ts";
 import { capturedText, runToEnd } from "./child/run.ts";
 
 export interface StopRequest {
@@ -89,6 +89,8 @@ const watchdogSeconds = 15;
 const fullShare = 0.02;
 /** After this the stop is over, whatever still hangs. */
 const stopDeadlineMs = 40_000;
+/** How long after the boot the mind is started by itself. */
+const mindDelayMs = 2000;
 const maxActCauses = 512;
 const reapTickMs = 250;
 const eventBusGrants = ["boot.*", "system.*", "subsystem.*", "process.reaped", "selftest.*"];
@@ -124,7 +126,7 @@ export class Core {
   supervisor: Supervisor;
   readonly hands: Hands;
   readonly machine: LiveMachine;
-  readonly groups = new CgroupTasks();
+  readonly groups: CgroupTasks;
   readonly uname: Uname;
   /** Set when there were no launch facts: the console shows it once. */
   mintedToken: string | null = null;
@@ -141,6 +143,7 @@ export class Core {
   #configFaults: readonly { parameter: string; expected: string }[] = [];
   /** Which event allowed an act, so that what its processes do can name it. */
   readonly #actCauses = new Map<string, number>();
+  readonly #tasksReady = Promise.withResolvers<void>();
   readonly #incidents: Incidents;
   #tty: Tty | null = null;
   #stopMind: (() => Promise<void>) | null = null;
@@ -174,13 +177,20 @@ export class Core {
     this.sensors = new SensorHost((name, grants) => this.bus.source(name, grants));
     this.table = new ProcessTable(this.proc, () => this.timers.sleep(0));
     this.uname = uname(this.libc);
+    this.groups = new CgroupTasks({
+      parent: "/tasks",
+      open: (name) => new Cgroup(name),
+      timers: this.timers,
+      report: this.report,
+      ready: this.#tasksReady.promise,
+    });
     const { bus, spawner, groups, timers, report } = this;
     this.#incidents = new Incidents(bus, timers);
     this.supervisor = new Supervisor({
       bus,
       spawner,
       groups,
-      store: this.config.rescue ? null : new FolderStore("/data/services", this.calls),
+      store: this.#serviceStore(),
       incidents: this.#incidents,
       timers,
       report,
@@ -192,7 +202,7 @@ export class Core {
       table: actTable({
         exec: { spawner, groups, timers, report },
         services: this.supervisor,
-        leases: { renew: (link) => this.#renew(link) },
+        leases: { renew: (link, cause) => this.#renew(link, cause) },
         power: { stop: (how, reason, cause) => this.stop({ how, reason, cause }) },
       }),
     });
@@ -284,7 +294,7 @@ export class Core {
       await this.#makeGroups();
       if (failures.length > 0) throw new Error(failures.join("; "));
     } finally {
-      this.groups.open();
+      this.#tasksReady.resolve();
     }
   }
 
@@ -381,7 +391,7 @@ export class Core {
       hostname: this.config.hostname,
       ip: this.config.ip,
       resolvConf: (servers) => resolv.write(servers),
-      notify: (type, data) => source.publish(type, data),
+      notify: (type, data, cause) => source.publish(type, data, { cause }),
       degraded: (part, reason) => this.degrade(part, reason),
       recovered: (part) => this.recover(part),
       report: this.report,
@@ -465,8 +475,6 @@ export class Core {
     this.#inBackground("page", async () => {
       assets = await loadAssets("/osym/web");
       openapi = await Deno.readTextFile("/osym/openapi.json");
-      // The first request with a body would wait for it otherwise.
-      await loadZod();
     });
   }
 
@@ -478,6 +486,11 @@ export class Core {
       port: this.config.port,
       degraded: this.degraded().map((item) => item.part),
     });
+  }
+
+  /** What the first request with a body, or the first act, would otherwise wait for. */
+  async libraryPhase(): Promise<void> {
+    await loadZod();
   }
 
   /** Late senses: what they tell is history, and reading it must not delay ready. */
@@ -546,7 +559,9 @@ export class Core {
     });
     this.mind = mind;
     this.#stopMind = () => mind.stop();
-    mind.start();
+    // A second runtime starting takes a whole CPU for a while: the first questions asked of the
+    // machine itself go first. Whoever asks the mind earlier starts it.
+    this.timers.set(() => mind.start(), mindDelayMs);
   }
 
   async consolePhase(): Promise<void> {
@@ -680,6 +695,20 @@ export class Core {
   #killed = 0;
   #unclean = false;
 
+  /** What is declared lasts until the next boot when there is no data disk; `data` says so then. */
+  #serviceStore(): ServiceStore {
+    const folder = new FolderStore("/data/services", this.calls);
+    return {
+      load: async () => this.dataMounted ? await folder.load() : { specs: [], faults: [] },
+      save: async (spec) => {
+        if (this.dataMounted) await folder.save(spec);
+      },
+      remove: async (name) => {
+        if (this.dataMounted) await folder.remove(name);
+      },
+    };
+  }
+
   /** A file system with no room left is a part that is missing. */
   #watchRoom(event: AnyEvent): void {
     if (event.type !== "system.sampled") return;
@@ -748,9 +777,9 @@ export class Core {
     void this.hands.act(physicalPresence, "power.off", {}, { reason: `${signal} to PID 1` });
   }
 
-  async #renew(link: string | undefined): Promise<RenewOutcome> {
+  async #renew(link: string | undefined, cause: number): Promise<RenewOutcome> {
     if (this.network === null) return { status: "failed", reason: "the network was not started" };
-    const renewal = await this.network.renew(link);
+    const renewal = await this.network.renew(link, cause);
     if (renewal.ok) return { status: "done", leases: [renewal.lease] };
     return { status: "failed", reason: renewal.reason };
   }

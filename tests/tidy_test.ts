@@ -33,6 +33,7 @@ const mindFiles = [
   "subsystems/cortex/mind.ts",
   "subsystems/cortex/survival.ts",
   "subsystems/cortex/frames.ts",
+  "subsystems/cortex/intent.ts",
 ];
 
 const importPattern =

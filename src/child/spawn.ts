@@ -11,7 +11,7 @@
  * root, which works for a child of any user and gives the kernel's own error) before there is
  * anything that could be left behind. Measured 0.8 ms over a bare spawn; stop and continue cost 3.
  */
-import { Signal, type SignalName } from "../kernel/signals.ts";
+import type { SignalName } from "../kernel/signals.ts";
 import {
   checkDirectory,
   codeOf,
@@ -78,13 +78,6 @@ export interface Exit {
 export function exitText(exit: Exit): string {
   if (exit.signal !== null) return exit.signal;
   return exit.code === null ? "unknown" : `exit ${exit.code}`;
-}
-
-/** A signal's number, null for none; `SIG34` and the like stand for real-time signals. */
-export function signalNumber(name: SignalName | null): number | null {
-  if (name === null) return null;
-  const known = (Signal as Readonly<Record<string, number>>)[name];
-  return known ?? Number(name.slice(3));
 }
 
 /** The writing end of a child's stdin. */

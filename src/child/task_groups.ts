@@ -5,6 +5,7 @@
  * some milliseconds more; waiting for that is done here, with an end. Must never leave a group
  * behind that it reported as removed.
  */
+import { codeOf } from "./program.ts";
 import type { TaskGroup, TaskGroups, TaskLimits } from "./spawn.ts";
 import { type Report, sleep, type Timers } from "./timers.ts";
 
@@ -26,24 +27,29 @@ export interface TaskGroupsOptions {
   readonly open: (name: string) => ControlGroup;
   readonly timers: Timers;
   readonly report: Report;
+  /** Resolves once the parent is there: a request may come while the machine still boots. */
+  readonly ready?: Promise<void>;
 }
 
-/** How long a killed group may take to empty before removing it fails. */
-const emptyMs = 2000;
+/** A killed fork bomb of thousands takes the kernel seconds to let go of; then removing it fails. */
+const emptyMs = 30_000;
+/** Longest pause between two looks at whether it is empty. */
+const pauseMs = 50;
 
 export class CgroupTasks implements TaskGroups {
   constructor(readonly options: TaskGroupsOptions) {}
 
   /** Makes the group, or takes the one of that name. A bound the kernel refuses is reported. */
   async create(name: string, limits: TaskLimits = {}): Promise<TaskGroup> {
-    const { parent, open, timers, report } = this.options;
+    const { parent, open, timers, report, ready } = this.options;
+    await ready;
     const path = `${parent}/${name}`;
     const group = open(path.slice(1));
     group.create();
     const bounds: [string, number | undefined][] = [
       ["memory.max", limits.memoryBytes],
-      // Half a killed tree is worse than none: the group goes as a whole.
-      ["memory.oom.group", limits.memoryBytes === undefined ? undefined : 1],
+      // Half a killed tree is worse than none: the group goes as a whole, whoever's bound was hit.
+      ["memory.oom.group", 1],
       ["pids.max", limits.pids],
     ];
     for (const [file, value] of bounds) {
@@ -51,6 +57,8 @@ export class CgroupTasks implements TaskGroups {
       try {
         await group.set(file, value);
       } catch (error) {
+        // No memory controller, no OOM kill within a group: nothing is lost.
+        if (file === "memory.oom.group" && codeOf(error) === "ENOENT") continue;
         // The parent's own bounds still hold; without the controller there are none to set.
         report(`${path} ${file}`, error);
       }
@@ -80,7 +88,7 @@ class Tasks implements TaskGroup {
     const until = this.timers.now() + emptyMs;
     if (this.group.populated()) this.group.kill();
     for (let pause = 1; this.group.populated() && this.timers.now() < until; pause *= 2) {
-      await sleep(this.timers, pause);
+      await sleep(this.timers, Math.min(pause, pauseMs));
     }
     this.group.remove();
   }

@@ -159,7 +159,8 @@ export function encodeListen(listen: boolean): Uint8Array<ArrayBuffer> {
 
 /**
  * Counts events lost between two of the same CPU. A kernel-side drop (ENOBUFS) does not say how
- * many; the per-CPU sequence does, once that CPU speaks again.
+ * many; the per-CPU sequence does, once that CPU speaks again. What a CPU said before its first
+ * event that reached us is not counted: nobody knows where it began.
  */
 export class SequenceGaps {
   readonly #next = new Map<number, number>();

@@ -146,6 +146,8 @@ const SYMBOLS = {
   setsid: { parameters: [], result: "i32" },
   // sighandler_t signal(int signum, sighandler_t handler);
   signal: { parameters: ["i32", "usize"], result: "usize" },
+  // void *dlsym(void *handle, const char *symbol);  (in libc since glibc 2.34; musl always)
+  dlsym: { parameters: ["usize", "buffer"], result: "usize" },
   // int getrlimit(int resource, struct rlimit *rlim);
   getrlimit: { parameters: ["i32", "buffer"], result: "i32" },
   // int setrlimit(int resource, const struct rlimit *rlim);

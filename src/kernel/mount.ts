@@ -146,6 +146,7 @@ export interface FileSystemStats {
   readonly freeBytes: number;
   /** Free to processes without privilege. */
   readonly availableBytes: number;
+  /** 0 where the file system does not count them (btrfs; erofs says −1). */
   readonly totalInodes: number;
   readonly freeInodes: number;
   readonly readOnly: boolean;
@@ -155,6 +156,11 @@ export interface FileSystemStats {
 const SIZEOF_STATFS = 120;
 const ST_RDONLY = 1;
 
+/** −1 as unsigned is no count. */
+function inodes(count: number): number {
+  return count >= 2 ** 63 ? 0 : count;
+}
+
 /** Decodes a struct statfs; null if it is too short. */
 export function decodeStatfs(bytes: Uint8Array): FileSystemStats | null {
   const reader = new Reader(bytes);
@@ -163,8 +169,8 @@ export function decodeStatfs(bytes: Uint8Array): FileSystemStats | null {
   const blocks = reader.u64();
   const free = reader.u64();
   const available = reader.u64();
-  const totalInodes = reader.u64();
-  const freeInodes = reader.u64();
+  const totalInodes = inodes(reader.u64());
+  const freeInodes = inodes(reader.u64());
   reader.skip(8 + 8); // f_fsid, f_namelen
   const fragment = reader.u64();
   const flags = reader.u64();

@@ -80,6 +80,8 @@ Deno.test("decodeStatfs() counts in fragments and knows read-only", () => {
     freeInodes: 60,
     readOnly: true,
   });
+  const erofs = new Writer(120).zero(40).u64(-1n & 0xffff_ffff_ffff_ffffn).zero(72).finish();
+  assert.equal(decodeStatfs(erofs)?.totalInodes, 0, "erofs does not count inodes");
   assert.equal(decodeStatfs(new Uint8Array(87)), null);
   holds(fc.property(hostileBytes(), (bytes) => {
     decodeStatfs(bytes);

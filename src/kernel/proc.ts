@@ -40,9 +40,12 @@ export interface Meminfo {
 export function parseMeminfo(text: string): Meminfo | null {
   const fields = new Map<string, number>();
   for (const line of text.split("\n")) {
-    const match = /^([A-Za-z0-9_()]+):\s+(\d+)( kB)?$/.exec(line);
-    if (match === null) continue;
-    fields.set(match[1]!, Number(match[2]) * (match[3] === undefined ? 1 : 1024));
+    // "MemTotal:         492032 kB", "HugePages_Total:       0"
+    const colon = line.indexOf(":");
+    if (colon < 1) continue;
+    const size = line.endsWith(" kB");
+    const value = line.slice(colon + 1, size ? -3 : undefined).trim();
+    if (value !== "") fields.set(line.slice(0, colon), count(value) * (size ? 1024 : 1));
   }
   const totalBytes = fields.get("MemTotal");
   if (totalBytes === undefined) return null;
@@ -93,10 +96,14 @@ function cpuTimes(words: readonly string[]): CpuTimes {
   return { user, nice, system, idle, iowait, irq, softirq, steal };
 }
 
-/** A non-negative integer, or 0 for anything else. */
+/** A non-negative integer, or 0 for anything else. No RegExp: this runs some hundred times a scan. */
 function count(word: string | undefined): number {
-  return word !== undefined && /^\d{1,20}$/.test(word) ? Number(word) : 0;
+  const value = Number(word);
+  return Number.isInteger(value) && value >= 0 ? value : 0;
 }
+
+/** The lines of /proc/stat that hold one number we want. */
+const SINGLE = new Set(["ctxt", "btime", "processes", "procs_running", "procs_blocked"]);
 
 /** Parses /proc/stat; null without the `cpu` line. */
 export function parseStat(text: string): KernelStat | null {
@@ -104,10 +111,13 @@ export function parseStat(text: string): KernelStat | null {
   const cpus = new Map<number, CpuTimes>();
   const single = new Map<string, number>();
   for (const line of text.split("\n")) {
-    const [name = "", ...words] = line.split(/ +/);
-    if (name === "cpu") total = cpuTimes(words);
-    else if (/^cpu\d{1,5}$/.test(name)) cpus.set(Number(name.slice(3)), cpuTimes(words));
-    else if (words.length === 1) single.set(name, count(words[0]));
+    const space = line.indexOf(" ");
+    const name = line.slice(0, Math.max(0, space));
+    // "cpu" is followed by two spaces. The "intr" line has a thousand words: it is not split.
+    if (name === "cpu") total = cpuTimes(line.slice(5).split(" "));
+    else if (/^cpu\d{1,5}$/.test(name)) {
+      cpus.set(Number(name.slice(3)), cpuTimes(line.slice(space + 1).split(" ")));
+    } else if (SINGLE.has(name)) single.set(name, count(line.slice(space + 1)));
   }
   if (total === null) return null;
   const of = (name: string) => single.get(name) ?? 0;
@@ -340,7 +350,7 @@ const BUFFER_BYTES = 64 * 1024;
 const MAX_BYTES = 4 * 1024 * 1024;
 
 /**
- * Reads /proc, synchronously: its text is made on the spot and waits for nothing. About 5 µs a
+ * Reads /proc, synchronously: its text is made on the spot and waits for nothing. About 10 µs a
  * file.
  */
 export class Proc {

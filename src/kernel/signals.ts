@@ -2,13 +2,14 @@
  * Signal numbers, and the one disposition that Deno cannot set.
  *
  * Owns: the table number ↔ name (asm-generic/signal.h, the same on x86_64 and aarch64).
- * Must never: install a handler. JavaScript cannot run in one; `Deno.addSignalListener` is the way,
+ * Must never: make JavaScript a handler, it cannot run in one; `Deno.addSignalListener` is the way,
  * and signalfd is not, because another thread takes the signal.
  *
  * signal(2), signal(7).
  */
 
-import { SysError } from "./errno.ts";
+import { Errno, SysError } from "./errno.ts";
+import { cstr } from "./layout.ts";
 import type { Libc } from "./libc.ts";
 
 /** Name → number. */
@@ -58,22 +59,31 @@ export function signalName(number: number): SignalName {
   return BY_NUMBER.get(number) ?? `SIG${number}`;
 }
 
-/** SIG_IGN is ((void (*)(int)) 1), SIG_ERR is −1. */
-const SIG_IGN = 1n;
+/** SIG_ERR is ((void (*)(int)) −1). */
 const SIG_ERR = 0xffff_ffff_ffff_ffffn;
+/** RTLD_DEFAULT, dlfcn.h. */
+const RTLD_DEFAULT = 0n;
+/** int abs(int): takes a number, touches nothing, and is safe in a signal handler. */
+const INERT_FUNCTION = "abs";
 
 /**
- * Makes the kernel drop SIGUSR1 for this process.
+ * Makes SIGUSR1 do nothing to this process, and nothing to its children that they would not expect.
  *
- * Deno answers SIGUSR1 by opening an unauthenticated inspector on 127.0.0.1:9229, even with a
- * listener. It installs that handler some time in its first half second, so this must be called
- * later than that, and may be called again.
+ * Deno answers SIGUSR1 by opening an unauthenticated inspector on 127.0.0.1:9229. It installs that
+ * handler half a second after its loop first rests, which on a busy machine may be any time. But it
+ * installs each signal's handler only once: call this after `Deno.addSignalListener("SIGUSR1")`,
+ * and nothing sets it again.
+ *
+ * Not SIG_IGN: that is inherited through exec, and every child would be deaf to SIGUSR1. A handler
+ * becomes the default again there. signal(2), signal(7), execve(2).
  *
  * @throws SysError
  */
-export function ignoreSigusr1(libc: Libc<"signal">): void {
-  const before = libc.sym.signal(Signal.SIGUSR1, SIG_IGN);
+export function ignoreSigusr1(libc: Libc<"signal" | "dlsym">): void {
+  const handler = libc.sym.dlsym(RTLD_DEFAULT, cstr(INERT_FUNCTION));
+  if (handler === 0n) throw new SysError("dlsym", INERT_FUNCTION, Errno.ENOENT);
+  const before = libc.sym.signal(Signal.SIGUSR1, handler);
   if (BigInt.asUintN(64, before) !== SIG_ERR) return;
   const errno = libc.errno();
-  throw new SysError("signal", "SIGUSR1, SIG_IGN", errno);
+  throw new SysError("signal", `SIGUSR1, ${INERT_FUNCTION}`, errno);
 }

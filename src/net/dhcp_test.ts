@@ -256,10 +256,16 @@ Deno.test("step() looks for another server when one does not confirm its offer",
   const bench = new Bench().linkUp();
   bench.sent();
   bench.reply({ type: "offer" });
+  const requestXid = bench.message.xid;
   for (let i = 1; i < 4; i++) assert.deepEqual(bench.timer().sent(), [`request to ${broadcast}`]);
+  const late = new Bench();
+  Object.assign(late, { state: bench.state, now: bench.now });
   bench.timer();
   assert.equal(bench.name, "selecting");
   assert.match(bench.told()[0]!, /10\.0\.2\.2 did not confirm its offer within 15\.0 s/);
+  const reply = late.replyTo(bench.message, { type: "ack", xid: requestXid });
+  late.do({ type: "reply", now: late.now, reply });
+  assert.equal(late.held?.since, late.now, "a lease runs from the last request sent");
 });
 
 Deno.test("step() pauses after a NAK to a request, longer each time", () => {

@@ -26,6 +26,8 @@ export class FakeTimers implements Timers {
   }
 
   after(ms: number, callback: () => void): () => void {
+    // What setTimeout would run at once.
+    if (ms > 0x7fff_ffff) throw new RangeError(`a timer of ${ms} ms`);
     const id = this.#next++;
     this.#timers.set(id, { at: this.#now + ms, callback });
     return () => this.#timers.delete(id);

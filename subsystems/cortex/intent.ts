@@ -86,8 +86,9 @@ const vocabularies: readonly (readonly [Exclude<Intent, "unknown">, Vocabulary])
     [4, ["wrong", "problem", "problems", "issue", "issues", "trouble", "sick", "degraded"]],
     [4, ["how are you", "how is it going", "how are things", "errors", "warning", "error"]],
     [4, ["all good", "all well", "are you well", "are you good", "everything good", "warnings"]],
-    [3, ["stable", "alive", "you doing", "it doing", "condition", "diagnose", "overview"]],
+    [3, ["stable", "alive", "condition", "diagnose", "overview"]],
     [3, ["report", "summary", "summarize", "summarise", "check"]],
+    [2, ["doing"]],
   ]],
   ["identity", [
     [4, ["who are you", "what are you", "your name", "which model", "llm", "are you an ai"]],
@@ -100,6 +101,15 @@ const vocabularies: readonly (readonly [Exclude<Intent, "unknown">, Vocabulary])
     [3, ["hello", "hi", "hey", "good morning", "good evening", "usage", "manual", "examples"]],
   ]],
 ];
+
+const phrases: ReadonlySet<string> = new Set(
+  vocabularies.flatMap(([, vocabulary]) => vocabulary.flatMap(([, words]) => words)),
+);
+
+/** What naming a service says about a sentence; less when the name is an ordinary word here. */
+function nameScore(name: string): number {
+  return phrases.has(name) ? 3 : 5;
+}
 
 /** Below this a sentence has only words that many questions share. */
 const threshold = 2;
@@ -122,16 +132,18 @@ export function wordsOf(message: string): string[] {
  * @param names of declared services: naming one asks about it
  */
 export function intentOf(message: string, names: readonly string[] = []): Intent {
-  const words = wordsOf(message);
-  const text = ` ${words.join(" ")} `;
+  const text = ` ${wordsOf(message).join(" ")} `;
   let best: Intent = "unknown";
   let bestScore = threshold - 1;
   for (const [intent, vocabulary] of vocabularies) {
     let score = 0;
-    for (const [weight, phrases] of vocabulary) {
-      for (const phrase of phrases) if (text.includes(` ${phrase} `)) score += weight;
+    for (const [weight, words] of vocabulary) {
+      for (const phrase of words) if (text.includes(` ${phrase} `)) score += weight;
     }
-    if (intent === "services" && names.some((name) => text.includes(` ${name} `))) score += 5;
+    if (intent === "services") {
+      const named = names.filter((name) => text.includes(` ${name} `));
+      score += Math.max(0, ...named.map(nameScore));
+    }
     if (score > bestScore) {
       best = intent;
       bestScore = score;

@@ -68,6 +68,9 @@ interface Managed {
   /** seq of the event that led to where it is. */
   cause: number | undefined;
   readonly waiting: Set<() => void>;
+  /** Events that came while one was being handled: subscribers may act on what they are told. */
+  readonly events: ServiceEvent[];
+  handling: boolean;
 }
 
 export class Supervisor {
@@ -214,6 +217,8 @@ export class Supervisor {
       lastExit: null,
       cause: undefined,
       waiting: new Set(),
+      events: [],
+      handling: false,
     };
     this.#services.set(spec.name, managed);
     managed.cause = this.#publish(managed, "service.declared", cause);
@@ -225,7 +230,30 @@ export class Supervisor {
     this.#options.incidents.open("service.spec", evidence, cause);
   }
 
-  #dispatch(managed: Managed, event: ServiceEvent): void {
+  /** Handles an event, or has it handled after the one under way. */
+  #dispatch(managed: Managed, latest: ServiceEvent): void {
+    managed.events.push(latest);
+    if (managed.handling) return;
+    managed.handling = true;
+    try {
+      for (
+        let event = managed.events.shift();
+        event !== undefined;
+        event = managed.events.shift()
+      ) {
+        // What was wished of a service that is gone meanwhile is settled.
+        if (managed.service.phase.at !== "removed") this.#handle(managed, event);
+      }
+    } finally {
+      managed.handling = false;
+    }
+    const { at } = managed.service.phase;
+    if (at === "starting" || at === "stopping") return;
+    for (const wake of managed.waiting) wake();
+    managed.waiting.clear();
+  }
+
+  #handle(managed: Managed, event: ServiceEvent): void {
     const step = next(managed.service, event, managed.spec.restart);
     if (step === null) {
       throw new Error(
@@ -234,10 +262,6 @@ export class Supervisor {
     }
     managed.service = step.service;
     for (const effect of step.effects) this.#apply(managed, effect);
-    const { at } = step.service.phase;
-    if (at === "starting" || at === "stopping") return;
-    for (const wake of managed.waiting) wake();
-    managed.waiting.clear();
   }
 
   #apply(managed: Managed, effect: Effect): void {

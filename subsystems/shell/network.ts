@@ -1,5 +1,5 @@
 /**
- * Network: the act `network.renew`, a fresh lease for one link or for all.
+ * Network: the act `network.renew`, a fresh lease for one link.
  *
  * Owns its arguments; the DHCP client is handed in.
  */
@@ -16,7 +16,7 @@ export type RenewOutcome =
 
 /** What the act needs of the DHCP clients. */
 export interface Leases {
-  /** Asks for the lease of `link` (of every link when absent) anew and waits for the answer. */
+  /** Asks for the lease of `link` (of the one with the best route when absent) anew and waits for the answer. */
   renew(link: string | undefined, cause: number): Promise<RenewOutcome>;
 }
 
