@@ -334,7 +334,8 @@ export class Core {
   async modulePhase(): Promise<void> {
     let list: string;
     try {
-      list = await Deno.readTextFile("/osym/modules.list");
+      // Of the root file system, a few hundred bytes, read before there is anything to keep waiting.
+      list = Deno.readTextFileSync("/osym/modules.list");
     } catch (error) {
       if (error instanceof Deno.errors.NotFound) return;
       throw error;
