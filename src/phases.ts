@@ -34,6 +34,7 @@ export const bootPhases: readonly Phase<Core>[] = [
   { name: "http", about: "port bound", run: (core) => core.httpPhase() },
   { name: "nerve", about: "reactor and sensors", run: (core) => core.nervePhase() },
   { name: "ready", about: "system.ready published", run: (core) => core.readyPhase() },
+  { name: "settle", about: "the first answer goes first", run: (core) => core.settlePhase() },
   // Off the path to ready, yet before any child: until this row is done, starting one waits.
   { name: "tasks", about: "sysctls, /core and /tasks", run: (core) => core.tasksPhase() },
   { name: "senses", about: "kernel log, files", run: (core) => core.sensesPhase() },

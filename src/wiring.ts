@@ -57,7 +57,7 @@ import { activeConsole, Tty } from "./kernel/tty.ts";
 import { BootTimers } from "./kernel/timers.ts";
 import { Watchdog as WatchdogHardware } from "./kernel/watchdog.ts";
 import { launchBlob, type LaunchFacts, parseLaunch } from "./launch.ts";
-import { mounts, sysctls } from "./mounts.ts";
+import { type MountRow, mounts, sysctls } from "./mounts.ts";
 import { LiveMachine } from "./machine.ts";
 import { runSelftest } from "./selftest.ts";
 import { version } from "./version.ts";
@@ -91,6 +91,10 @@ const fullShare = 0.02;
 const stopDeadlineMs = 40_000;
 /** How long after the boot the mind is started by itself. */
 const mindDelayMs = 2000;
+/** Longest wait for the first lease before the rest of the boot goes on. */
+const settleMs = 2000;
+/** What the first request gets for itself after that. */
+const quietMs = 300;
 const maxActCauses = 512;
 const reapTickMs = 250;
 const eventBusGrants = ["boot.*", "system.*", "subsystem.*", "process.reaped", "selftest.*"];
@@ -278,13 +282,36 @@ export class Core {
     for (const row of mounts) {
       try {
         if (row.create) Deno.mkdirSync(row.target, { recursive: true });
-        mount(this.libc, { ...row, flags: row.flags });
+        this.#mountRow(row);
       } catch (error) {
-        if (error instanceof SysError && error.errno === Errno.EBUSY && row.mayExist) continue;
         failures.push(error instanceof Error ? error.message : String(error));
       }
     }
     if (failures.length > 0) throw new Error(failures.join("; "));
+  }
+
+  /** Mounts one row; what the kernel mounted before us is given our flags. */
+  #mountRow(row: MountRow): void {
+    try {
+      mount(this.libc, row);
+    } catch (error) {
+      if (!row.mayExist || !(error instanceof SysError) || error.errno !== Errno.EBUSY) throw error;
+      mount(this.libc, { ...row, flags: [...row.flags, "remount"] });
+    }
+  }
+
+  /**
+   * Lets whoever waited for the machine have its first answer: all that follows competes with it for
+   * the CPU. Ends a moment after the first lease, or when none comes.
+   */
+  async settlePhase(): Promise<void> {
+    if (this.network !== null && this.network.fault !== null) {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      const unsubscribe = this.bus.subscribe("addr.leased", () => resolve());
+      await Promise.race([promise, this.timers.sleep(settleMs)]);
+      unsubscribe();
+    }
+    await this.timers.sleep(quietMs);
   }
 
   /** Settings and control groups that every child needs; children wait for it. */

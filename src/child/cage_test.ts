@@ -82,7 +82,7 @@ testNeeding(
     assert.equal(err, "");
     const lines = out.trim().split("\n").map((line) => line.trim());
     assert.deepEqual(lines.slice(0, 2), ["990", "990"]);
-    assert.deepEqual(lines.slice(2, 4).sort(), ["A=b", "PATH=/bin:/sbin:/usr/bin"]);
+    assert.deepEqual(lines.slice(2, 4).sort(), ["A=b", "PATH=/bin:/sbin:/usr/bin:/usr/sbin"]);
     assert.deepEqual(lines.slice(4, 9).map((line) => line.replace(/\s+/, " ")), [
       "CapInh: 0000000000000000",
       "CapPrm: 0000000000000000",

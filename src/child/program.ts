@@ -19,7 +19,7 @@ export interface SpawnFault {
 }
 
 /** Where programs are looked for when the environment names no PATH. */
-export const defaultPath = "/bin:/sbin:/usr/bin";
+export const defaultPath = "/bin:/sbin:/usr/bin:/usr/sbin";
 
 export const denoFiles: FileFacts = {
   stat: (path) => Deno.stat(path),

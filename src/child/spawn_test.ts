@@ -44,7 +44,11 @@ Deno.test("Spawner.spawn() gives a child exactly its environment, directory and 
       env: { A: "b c", Z: "" },
       group,
     });
-    assert.deepEqual(out.trim().split("\n").sort(), ["A=b c", "PATH=/bin:/sbin:/usr/bin", "Z="]);
+    assert.deepEqual(out.trim().split("\n").sort(), [
+      "A=b c",
+      "PATH=/bin:/sbin:/usr/bin:/usr/sbin",
+      "Z=",
+    ]);
     assert.deepEqual(exit, { code: 0, signal: null });
     const stat = await outputOf(on, {
       argv: sh("echo $$; cut -d' ' -f1,5,6 /proc/self/stat; pwd", "x"),

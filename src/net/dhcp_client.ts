@@ -28,6 +28,8 @@ export interface DhcpPort {
   ): { readonly ok: true } | { readonly ok: false; readonly error: string };
   /** Where packets go from now on; null: nowhere. */
   onPacket(callback: ((packet: Uint8Array) => void) | null): void;
+  /** Hands on what has arrived already: a busy loop may turn to a timer before the socket. */
+  drain?(): void;
 }
 
 /** A monotonic clock in ms that counts suspend, and timers on it. */
@@ -229,7 +231,12 @@ export class DhcpClient {
     const wait = Math.min(longestTimerMs, Math.max(pause, Math.ceil(due - timers.now())));
     this.#cancelTimer = timers.after(wait, () => {
       this.#cancelTimer = null;
-      this.#dispatch({ type: "timer", now: timers.now() });
+      // An answer that came in time must not be overtaken by the alarm about its absence.
+      this.#options.port.drain?.();
+      const now = timers.now();
+      const due = dueAt(this.#state);
+      if (due !== null && due > now) return this.#arm(0);
+      this.#dispatch({ type: "timer", now });
     });
   }
 }

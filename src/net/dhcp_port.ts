@@ -20,13 +20,9 @@ export function openDhcpPort(libc: UdpLibc, reactor: Pick<Reactor, "add">, link:
   const socket = new UdpSocket(libc, { port: clientPort, device: link });
   let receive: ((packet: Uint8Array) => void) | null = null;
   let registration: { remove(): void };
+  const drain = () => socket.drain((datagram) => receive?.(datagram));
   try {
-    registration = reactor.add(
-      socket.fd,
-      ["read"],
-      () => socket.drain((datagram) => receive?.(datagram)),
-      `dhcp ${link}`,
-    );
+    registration = reactor.add(socket.fd, ["read"], drain, `dhcp ${link}`);
   } catch (error) {
     socket.close();
     throw error;
@@ -34,6 +30,7 @@ export function openDhcpPort(libc: UdpLibc, reactor: Pick<Reactor, "add">, link:
   return {
     send: (packet, to) => socket.send(packet, to, serverPort),
     onPacket: (callback) => receive = callback,
+    drain: () => void drain(),
     close: () => {
       registration.remove();
       socket.close();

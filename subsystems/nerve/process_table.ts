@@ -82,7 +82,8 @@ export class ProcessTable {
     const cpuTicks = stat.userTicks + stat.systemTicks;
     const same = before !== undefined && before.startTicks === stat.startTicks;
     const cpu = same && seconds > 0 ? (cpuTicks - before.cpuTicks) / TICKS_PER_SECOND / seconds : 0;
-    const uid = same ? before.info.uid : this.#proc.processStatus(pid)?.uid ?? 0;
+    // Read anew each time: a process that drops its privileges keeps its start time.
+    const uid = stat.kernelThread ? 0 : this.#proc.processStatus(pid)?.uid ?? 0;
     return { info: info(stat, uid, cpu), startTicks: stat.startTicks, cpuTicks };
   }
 }
