@@ -67,6 +67,21 @@ Deno.test("DhcpClient.linkUp() gets a lease and keeps it by renewing", async () 
   assert.deepEqual(world.faults, []);
 });
 
+Deno.test("DhcpClient takes an answer that came in time before the alarm about its absence", async () => {
+  const world = new World();
+  // The answers arrive, but the loop is busy until well after the retry is due.
+  world.port.onSent = (message) => {
+    const type = { discover: "offer", request: "ack" }[kindOf(message)] as "offer" | "ack";
+    world.port.arrived.push(answer(message, { type }));
+  };
+  world.client.linkUp();
+  await world.timers.advance(3000);
+  await world.timers.advance(3000);
+  assert.equal(world.address, "10.0.2.15");
+  assert.deepEqual(world.port.kinds(), ["discover", "request"], "nothing is asked twice");
+  assert.deepEqual(world.told.filter((type) => type === "addr.lease_failed"), []);
+});
+
 Deno.test("DhcpClient tells addr.leased only when the address is on the link", async () => {
   const world = new World().serve();
   let done = (_: Applied) => {};

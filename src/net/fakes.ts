@@ -88,6 +88,13 @@ export class FakePort implements DhcpPort {
     this.#callback?.(packet);
   }
 
+  /** Packets that have arrived and wait for a loop too busy to take them. */
+  readonly arrived: Uint8Array[] = [];
+
+  drain(): void {
+    for (const packet of this.arrived.splice(0)) this.#callback?.(packet);
+  }
+
   close(): void {
     this.closed = true;
   }
