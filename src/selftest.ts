@@ -49,6 +49,8 @@ export class TapReader {
 
   /** Takes a line without its end. */
   line(text: string): void {
+    // A comment: the name of the file whose tests follow.
+    if (text.startsWith("# ")) return;
     const result = parseTap(text);
     if (result === null) {
       this.#said = `${this.#said}${text}\n`.slice(-maxDetail);

@@ -18,7 +18,9 @@ Deno.test("TapReader hands a failed test what is said below it, and no other", (
   const results: [string, boolean, string][] = [];
   const tap = new TapReader(({ name, ok }, detail) => results.push([name, ok, detail]));
   const block = ["  ---", '  {"message":"Error: on purpose"}', "  ..."];
-  for (const line of ["TAP version 14", "ok 1 - a", "not ok 2 - b", ...block, "ok 3 - c"]) {
+  for (
+    const line of ["TAP version 14", "ok 1 - a", "not ok 2 - b", ...block, "# x.js", "ok 3 - c"]
+  ) {
     tap.line(line);
   }
   for (const line of ["not ok 4 - d", "why", "1..4"]) tap.line(line);

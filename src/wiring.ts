@@ -464,7 +464,6 @@ export class Core {
       },
       report,
     });
-    await this.sensors.start(this.sampler);
   }
 
   async httpPhase(): Promise<void> {
@@ -521,9 +520,10 @@ export class Core {
     await loadZod();
   }
 
-  /** Late senses: what they tell is history, and reading it must not delay ready. */
+  /** Late senses: what they tell is no event that could be missed, and must not delay ready. */
   async sensesPhase(): Promise<void> {
     const { libc, reactor } = this;
+    await this.sensors.start(this.sampler);
     const onInit = (us: number) => this.kernelMs = Math.round(us / 1000);
     await this.sensors.start(new KmsgSensor(libc, reactor, onInit));
     this.files = new FileSensor(libc, reactor, this.calls, this.timers);
@@ -561,7 +561,14 @@ export class Core {
     const { bus, hands, timers, report } = this;
     this.#openPowerButtons();
     this.#armWatchdog();
-    this.#reflex = new LeaseReflex({ bus, incidents: this.#incidents, hands, timers, report });
+    this.#reflex = new LeaseReflex({
+      bus,
+      incidents: this.#incidents,
+      hands,
+      leases: () => this.network?.leases() ?? [],
+      timers,
+      report,
+    });
     this.#reflex.start();
     // Rescue starts nothing that may be why the machine keeps dying.
     if (!this.config.rescue) await this.supervisor.load();
