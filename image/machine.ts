@@ -245,7 +245,8 @@ export class Machine {
   #serialLines = new LineSplitter(SERIAL_LINE_LIMIT, (line) => {
     this.#tail.push(line);
     // The first one is the cause; what follows in the same life is its echo.
-    const panic = /^(?:\[\s*\d+\.\d+\]\s*)?(Kernel panic - not syncing: .*)$/.exec(line);
+    // Not from the start: a prompt may stand before it on the same line.
+    const panic = /\[\s*\d+\.\d+\]\s*(Kernel panic - not syncing: .*)$/.exec(line);
     if (panic?.[1]) this.#seen.panicLine ??= panic[1];
   });
 
