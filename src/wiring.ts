@@ -257,7 +257,6 @@ export class Core {
     for (const { where, error } of this.#guard.faults.splice(0)) this.report(where, error);
     this.#guard.onSignal = (signal) => this.#signalled(signal);
     for (const signal of this.#guard.signals.splice(0)) this.#signalled(signal);
-    ignoreSigusr1(this.libc);
     // Never settles while PID 1 lives; its end would be deafness, so it is reported.
     this.reactor.run().catch((error) => this.report("reactor", error));
     this.#reaper = new Reaper(
@@ -317,6 +316,8 @@ export class Core {
   /** Settings and control groups that every child needs; children wait for it. */
   async tasksPhase(): Promise<void> {
     try {
+      // Before the first child: until then there is nobody who could send one.
+      ignoreSigusr1(this.libc);
       const failures = this.#writeSysctls();
       await this.#makeGroups();
       if (failures.length > 0) throw new Error(failures.join("; "));
