@@ -69,15 +69,18 @@ export const shutdownPhases: readonly Phase<Core>[] = [
 
 /**
  * Runs a table in order. Never rejects: each row's outcome goes to `done`, with
- * `at` in ms since `startedAt` (a `performance.now()` reading).
+ * `at` in ms since `startedAt` (a `performance.now()` reading). Once `over` answers true, no
+ * further row begins.
  */
 export async function runPhases<C>(
   table: readonly Phase<C>[],
   core: C,
   startedAt: number,
   done: (phase: BootPhase) => void,
+  over: () => boolean = () => false,
 ): Promise<void> {
   for (const row of table) {
+    if (over()) return;
     const began = performance.now();
     let error: string | undefined;
     try {

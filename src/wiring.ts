@@ -242,6 +242,11 @@ export class Core {
     return true;
   }
 
+  /** Whether a stop has been asked for. */
+  get stopWanted(): boolean {
+    return this.#stopping;
+  }
+
   phaseDone(phase: BootPhase): void {
     this.phases.push(phase);
     this.source.publish("boot.phase", phase);
@@ -718,7 +723,7 @@ export class Core {
     while ((this.#eventPort?.pending ?? 0) > 0 && performance.now() < deadline) {
       await this.timers.sleep(10);
     }
-    this.#tty?.write(`\n${how === "poweroff" ? "Power off" : "Reboot"}.\n`);
+    this.#tty?.write(`\r\n${how === "poweroff" ? "Power off" : "Reboot"}.\r\n`);
     await this.#tty?.drained(1000);
     this.#haltNow(how);
   }

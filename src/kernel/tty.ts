@@ -20,10 +20,11 @@ const TIOCSCTTY = 0x540en;
 /** Take the terminal even from another session. Needs CAP_SYS_ADMIN. */
 const STEAL = 1n;
 
-/** Bytes read at once; a cooked line is at most 4,095. */
-const READ_BYTES = 4096;
-/** Reads in one turn of the loop: a paste must not starve the rest. */
-const DRAIN_LIMIT = 16;
+/**
+ * Bytes read in one turn of the loop. Each may be a line that is echoed and answered, a write to a
+ * slow device each: 64 KiB at once kept an emulated machine deaf for seven seconds.
+ */
+const READ_BYTES = 256;
 /** Default bound of the output queue. At 115,200 baud it is 22 s of text. */
 const QUEUE_BYTES = 256 * 1024;
 
@@ -46,7 +47,9 @@ const TCSETS = 0x5402n;
 const SIZEOF_TERMIOS = 36;
 const OFFSETOF_IFLAG = 0;
 const OFFSETOF_LFLAG = 12;
+const OFFSETOF_OFLAG = 4;
 const IXON = 0x0400;
+const OPOST = 0x0001;
 const ISIG = 0x0001;
 const ICANON = 0x0002;
 const ECHO = 0x0008;
@@ -124,9 +127,8 @@ export class Tty {
   }
 
   /**
-   * Hands over every key as it is typed: no echo, no editing, no signals, no flow control.
-   *
-   * termios(3). Output processing stays: a newline still returns the carriage.
+   * Hands over every key as it is typed, and what is written as it is: no echo, no editing, no
+   * signals, no flow control, no carriage return of its own. termios(3).
    *
    * @throws SysError ENOTTY for what is no terminal
    */
@@ -137,6 +139,7 @@ export class Tty {
     const clear = (offset: number, bits: number) =>
       view.setUint32(offset, view.getUint32(offset, true) & ~bits, true);
     clear(OFFSETOF_IFLAG, IXON);
+    clear(OFFSETOF_OFLAG, OPOST);
     clear(OFFSETOF_LFLAG, ISIG | ICANON | ECHO | IEXTEN);
     check(this.#libc, this.#libc.sym.ioctl(this.fd, TCSETS, termios), "ioctl", "TCSETS");
   }
@@ -183,22 +186,16 @@ export class Tty {
   }
 
   #read(hangup: boolean): "more" | void {
-    for (let reads = 0; reads < DRAIN_LIMIT; reads++) {
-      if (!this.#open) return;
-      const count = readFd(this.#libc, this.fd, this.#buffer);
-      if (count > 0) {
-        this.#handlers.onInput(this.#buffer.slice(0, count));
-        continue;
-      }
-      // A cooked line answers 0 to a typed Ctrl-D: no reason to hang up, unless the line did.
-      if (count === 0 && !hangup) return;
-      if (count === -Errno.EAGAIN && !hangup) return;
-      this.close();
-      this.#handlers.onClose(
-        count < 0 ? new SysError("read", this.path, -count).message : "hangup",
-      );
-      return;
+    if (!this.#open) return;
+    const count = readFd(this.#libc, this.fd, this.#buffer);
+    if (count > 0) {
+      this.#handlers.onInput(this.#buffer.slice(0, count));
+      return "more";
     }
-    return "more";
+    // A cooked line answers 0 to a typed Ctrl-D: no reason to hang up, unless the line did.
+    if (count === 0 && !hangup) return;
+    if (count === -Errno.EAGAIN && !hangup) return;
+    this.close();
+    this.#handlers.onClose(count < 0 ? new SysError("read", this.path, -count).message : "hangup");
   }
 }

@@ -17,10 +17,16 @@ export interface WriterStats {
   readonly acceptedBytes: number;
   readonly writtenBytes: number;
   readonly droppedBytes: number;
-  /** Writes of which at least a part was dropped. */
+  /** Pieces dropped, at least in part; small writes that waited together are one piece. */
   readonly droppedWrites: number;
   readonly queuedBytes: number;
 }
+
+/** Writes in one turn of the loop. */
+const FLUSH_WRITES = 32;
+/** Small pieces are joined up to so many bytes; of a small queue, up to a small part. */
+const JOINED_BYTES = 1024;
+const JOINED_SHARE = 64;
 
 /** A bounded, drop-oldest writer on a non-blocking descriptor it does not own. */
 export class BoundedWriter {
@@ -29,6 +35,7 @@ export class BoundedWriter {
   readonly #report: Report;
   readonly #fd: number;
   readonly #limit: number;
+  readonly #joined: number;
   readonly #name: string;
   readonly #queue: Uint8Array<ArrayBuffer>[] = [];
   /** The first of the queue is written in part: it is not dropped, so that lines stay whole. */
@@ -51,6 +58,7 @@ export class BoundedWriter {
     this.#report = report;
     this.#fd = options.fd;
     this.#limit = options.limitBytes;
+    this.#joined = Math.min(JOINED_BYTES, Math.floor(options.limitBytes / JOINED_SHARE));
     this.#name = options.name;
   }
 
@@ -71,7 +79,7 @@ export class BoundedWriter {
       this.#drop(bytes.byteLength);
       return;
     }
-    this.#queue.push(bytes);
+    this.#enqueue(bytes);
     this.#queued += bytes.byteLength;
     if (this.#registration === null) this.#flush();
     this.#shed();
@@ -97,8 +105,28 @@ export class BoundedWriter {
     this.#fail();
   }
 
+  /** Small pieces that wait are joined: one write to a device costs far more than a copy. */
+  #enqueue(bytes: Uint8Array<ArrayBuffer>): void {
+    const at = this.#queue.length - 1;
+    const last = this.#queue[at];
+    if (
+      last === undefined || (at === 0 && this.#begun) ||
+      last.byteLength + bytes.byteLength > this.#joined
+    ) {
+      this.#queue.push(bytes);
+      return;
+    }
+    const joined = new Uint8Array(last.byteLength + bytes.byteLength);
+    joined.set(last);
+    joined.set(bytes, last.byteLength);
+    this.#queue[at] = joined;
+  }
+
   #flush(): void {
-    for (let first = this.#queue[0]; first !== undefined; first = this.#queue[0]) {
+    for (let writes = 0; this.#queue.length > 0; writes++) {
+      const first = this.#queue[0]!;
+      // A device that takes all at once must not keep the loop: the rest waits for the next turn.
+      if (writes === FLUSH_WRITES) return this.#await();
       const count = writeFd(this.#libc, this.#fd, first);
       if (count === -Errno.EAGAIN || count === 0) {
         this.#await();

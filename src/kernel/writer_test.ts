@@ -9,6 +9,8 @@ import { BoundedWriter } from "./writer.ts";
 /** A reader that takes `room` bytes, then none until more room is made. */
 class SlowReader {
   room = 0;
+  /** How often write(2) was called. */
+  calls = 0;
   text = "";
   errno: number = Errno.EAGAIN;
   #handler: Handler | null = null;
@@ -17,6 +19,7 @@ class SlowReader {
 
   readonly libc = fakeLibc({
     write: (_fd, bytes) => {
+      this.calls++;
       const taken = (bytes as Uint8Array<ArrayBuffer>).subarray(0, this.room);
       if (taken.byteLength === 0) return -1;
       this.room -= taken.byteLength;
@@ -73,6 +76,29 @@ Deno.test("BoundedWriter drops the oldest whole writes, never the one begun", ()
     queuedBytes: 0,
   });
   assert.equal(reader.waitedFor, false, "no waiting for room without need of it");
+});
+
+Deno.test("BoundedWriter joins small writes that wait, in order", () => {
+  const reader = new SlowReader();
+  const writer = reader.writer(256 * 1024);
+  const lines = Array.from({ length: 1000 }, (_, index) => `line ${index}\n`);
+  for (const line of lines) writer.write(encode(line));
+  assert.equal(reader.calls, 1, "while there is no room it is not asked again");
+  reader.take(1 << 20);
+  assert.equal(reader.text, lines.join(""));
+  assert.ok(reader.calls < 15, `${reader.calls} writes`);
+});
+
+Deno.test("BoundedWriter writes a bounded number of pieces in one turn", () => {
+  const reader = new SlowReader();
+  const writer = reader.writer(1 << 20);
+  for (let piece = 0; piece < 100; piece++) writer.write(new Uint8Array(1024));
+  const before = reader.calls;
+  reader.take(1 << 20);
+  assert.ok(reader.calls - before <= 32, `${reader.calls - before} writes`);
+  assert.ok(writer.stats.queuedBytes > 0 && reader.waitedFor);
+  for (let turn = 0; turn < 4; turn++) reader.take(0);
+  assert.deepEqual([writer.stats.queuedBytes, reader.waitedFor], [0, false]);
 });
 
 Deno.test("BoundedWriter: accepted = written + dropped + queued, and lines stay whole", () => {

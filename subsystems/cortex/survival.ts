@@ -160,13 +160,18 @@ function network(state: MindState): string {
     const hardware = mac === undefined ? "" : ` (${mac})`;
     return `${link}${hardware} is ${is} with ${has}${moved}.`;
   });
-  const way = routes.find(({ destination }) =>
-    destination === "default" || destination === "0.0.0.0/0"
-  );
+  // IPv4 first: it is what a person asking for "the gateway" means; the kernel's order is chance.
+  const isV6 = ({ gateway = "" }: { gateway?: string | undefined }) =>
+    Number(gateway.includes(":"));
+  const ways = routes.filter(({ destination }) =>
+    destination === "default" || destination === "0.0.0.0/0" || destination === "::/0"
+  ).sort((a, b) => isV6(a) - isV6(b));
   lines.push(
-    way === undefined
+    ways.length === 0
       ? "There is no default route, so nothing beyond the local network can be reached."
-      : `The default route goes through ${way.gateway ?? way.link ?? "an unnamed link"}.`,
+      : `The default route goes through ${
+        listed([...new Set(ways.map(({ gateway, link }) => gateway ?? link ?? "an unnamed link"))])
+      }.`,
   );
   for (const { link, address, server, lease_s } of leases) {
     lines.push(`${link} leased ${address} from ${server} for ${duration(lease_s)}.`);

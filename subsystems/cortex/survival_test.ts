@@ -55,6 +55,11 @@ Deno.test("answer() says how the network is", () => {
   assert.match(reply, /eth0 leased 10\.0\.2\.15 from 10\.0\.2\.2 for 1 d\./);
   assert.match(reply, /DNS: 10\.0\.2\.3\.$/);
   const { network } = stateOfTest();
+  const six = { destination: "default", gateway: "fe80::2", link: "eth0" };
+  assert.match(
+    say("gateway?", { network: { ...network, routes: [six, ...network.routes] } }),
+    /The default route goes through 10\.0\.2\.2, fe80::2\./,
+  );
   const bare = {
     ...network,
     routes: [],

@@ -9,6 +9,7 @@
 import type { Bus } from "../../bus/bus.ts";
 import type { AnyEvent } from "../../bus/envelope.ts";
 import type { Machine } from "../../bus/machine.ts";
+import type { LeaseInfo } from "../../bus/shapes.ts";
 import { backoffMs, type BackoffPolicy } from "../../src/child/supervision.ts";
 import type { Report, TimerId, Timers } from "../../src/child/timers.ts";
 import type { Incident, Incidents } from "./incidents.ts";
@@ -18,6 +19,8 @@ export interface LeaseReflexOptions {
   readonly bus: Pick<Bus, "subscribe">;
   readonly incidents: Incidents;
   readonly hands: Pick<Machine, "act">;
+  /** What is leased when it begins to listen: the first lease comes long before. */
+  readonly leases?: () => readonly Pick<LeaseInfo, "link" | "address">[];
   readonly timers: Timers;
   readonly report: Report;
   /** Dice of the backoff, 0…1. */
@@ -60,7 +63,11 @@ export class LeaseReflex {
 
   /** Begins to listen. */
   start(): void {
-    this.#unsubscribe ??= this.#options.bus.subscribe([
+    if (this.#unsubscribe !== null) return;
+    for (const { link, address } of this.#options.leases?.() ?? []) {
+      this.#link(link).address = address;
+    }
+    this.#unsubscribe = this.#options.bus.subscribe([
       "addr.leased",
       "addr.renewed",
       "addr.lease_lost",

@@ -13,7 +13,7 @@ import { allows } from "../../bus/scopes.ts";
 
 await loadZod();
 
-function reflexOn() {
+function reflexOn(leases: { link: string; address: string }[] = []) {
   const timers = new FakeTimers();
   const bus = new Bus({
     boot: "abcdef0123456789",
@@ -36,6 +36,7 @@ function reflexOn() {
     timers,
     report: (where, error) => reports.push(`${where}: ${error}`),
     random: () => 0.5,
+    leases: () => leases,
     hands: {
       act: async (principal, kind, args, about) => {
         assert.equal(kind, "network.renew");
@@ -104,6 +105,19 @@ Deno.test("LeaseReflex renews a lost lease and tells how it ended", async () => 
   );
   assert.equal(remedied?.type === "incident.remedied" && remedied.data.result, "renewed");
   assert.equal(on.timers.pending, 0);
+});
+
+Deno.test("LeaseReflex.start() knows of the lease that came before it listened", async () => {
+  const on = reflexOn([{ link: "eth0", address: "10.0.2.15" }]);
+  on.network.renew = () => {
+    on.leased();
+    return on.done;
+  };
+  on.address("addr.removed");
+  await on.timers.advance(1000);
+  await settle();
+  assert.deepEqual(on.kinds(), ["address.removed"]);
+  assert.deepEqual(on.told(), ["opened", "remedied", "resolved"]);
 });
 
 Deno.test("LeaseReflex holds the scope for the one act it proposes", () => {

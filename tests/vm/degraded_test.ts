@@ -5,7 +5,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { ensureDataDisk } from "../../image/disk.ts";
-import { debugfs } from "./disks.ts";
+import { assertCleanData, debugfs, fillDisk } from "./disks.ts";
 import { Guest, type GuestOptions } from "./guest.ts";
 import { boot, bootEnd, eventually } from "./shared.ts";
 
@@ -74,6 +74,29 @@ Deno.test("a data disk that needs a person is not mounted, and e2fsck's words ar
   });
   await using guest = await boot({ data });
   assert.match(await reasonOf(guest, "data"), /e2fsck -p .*exit \d+/);
+});
+
+Deno.test("a damaged data disk that can be mended safely is mended and mounted", async () => {
+  const data = await disk("mended.img", async (path) => {
+    await debugfs(path, "set_super_value free_blocks_count 7");
+    await debugfs(path, "set_super_value state 2");
+  });
+  await using guest = await boot({ data });
+  const { degraded } = await guest.json<Degraded>("/api/v1/status");
+  assert.deepEqual(degraded, []);
+  assert.match(await guest.shell("cat /proc/mounts"), /^\/dev\/vdb \/data ext4 rw/m);
+  await guest.powerOff(40_000);
+  await assertCleanData(data.path);
+});
+
+Deno.test("with a data disk that is full from the start it is ready and says so", async () => {
+  const data = await disk("full.img", fillDisk);
+  await using guest = await boot({ data });
+  assert.match(await reasonOf(guest, "disk./data"), /\/data is full/);
+  assert.match(await guest.shell("cat /proc/mounts"), /^\/dev\/vdb \/data ext4 rw/m);
+  assert.match(await guest.shell("echo alive"), /alive/);
+  await guest.powerOff(40_000);
+  await assertCleanData(data.path);
 });
 
 Deno.test("a full data disk is mounted and said to be full; it recovers when there is room", async () => {

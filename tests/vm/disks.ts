@@ -28,3 +28,17 @@ export async function debugfs(image: string, request: string): Promise<string> {
 export async function readOnDisk(image: string, path: string): Promise<string> {
   return (await run(["debugfs", "-R", `cat ${path}`, image], { env })).stdout;
 }
+
+/** Fills an image to its last block, nothing of it damaged. */
+export async function fillDisk(image: string): Promise<void> {
+  const filling = await Deno.makeTempFile({ prefix: "osymbiote-test-" });
+  try {
+    // Ends for want of room; what it wrote until then stays. Zeros would be left out as a hole.
+    const bytes = new Uint8Array((await Deno.stat(image)).size).fill(1);
+    await Deno.writeFile(filling, bytes);
+    await run(["debugfs", "-w", "-R", `write ${filling} fill`, image], { env, accept: [0, 1] });
+    await run(["e2fsck", "-fy", image], { env, accept: [0, 1] });
+  } finally {
+    await Deno.remove(filling);
+  }
+}

@@ -6,8 +6,11 @@ import { type Fault, problem, readFault } from "../problem.ts";
 import { type Call, invalid, route } from "../route.ts";
 import { busy, eventStream } from "../stream.ts";
 
+/** Characters of a question: what a mind takes in one frame (subsystems/cortex/frames.ts). */
+const maxQuestion = 4_000;
+
 const chatBody = (z: Zod) =>
-  z.object({ message: z.string().min(1, "expected a question").max(8_192) }).strict();
+  z.object({ message: z.string().min(1, "expected a question").max(maxQuestion) }).strict();
 
 /** Between two comments while the mind thinks, ms. */
 const heartbeatMs = 5_000;
