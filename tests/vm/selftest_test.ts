@@ -102,9 +102,12 @@ Deno.test("a self-test that can not be loaded is a failed run, not a silent one"
 
 Deno.test("a self-test disk that nobody asked for is not run", () =>
   withFolder(async (folder) => {
-    await Deno.writeTextFile(join(folder, "any_test.js"), `Deno.test("any", () => {});`);
+    // Beside the folder it is made from, not in it: it would have to hold itself.
     const disk = join(folder, "disk.img");
-    await makeFolderDisk(disk, folder);
+    const content = join(folder, "content");
+    await Deno.mkdir(content);
+    await Deno.writeTextFile(join(content, "any_test.js"), `Deno.test("any", () => {});`);
+    await makeFolderDisk(disk, content);
     await using guest = await boot({
       data: "none",
       qemu: [
