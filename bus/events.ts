@@ -5,7 +5,7 @@
  * Owns the vocabulary only: it must never publish, hold state, or build a
  * schema on import (see schema.ts for why).
  */
-import type { Infer, SchemaFactory } from "./schema.ts";
+import type { Infer, SchemaFactory, Zod } from "./schema.ts";
 import {
   actionResult,
   bootPhase,
@@ -14,6 +14,7 @@ import {
   lastStop,
   leaseInfo,
   machineSample,
+  routeInfo,
   serviceState,
 } from "./shapes.ts";
 
@@ -42,6 +43,23 @@ const network = "nerve:network:read";
 const system = "core:system:read";
 const service = "immune:service:read";
 
+const deviceData = (z: Zod) =>
+  z.object({
+    devpath: z.string(),
+    subsystem: z.string(),
+    properties: z.record(z.string(), z.string()),
+  });
+const linkData = (z: Zod) =>
+  z.object({ index: z.number().int(), link: z.string(), mac: z.string().optional() });
+const addressData = (z: Zod) =>
+  z.object({
+    index: z.number().int(),
+    link: z.string(),
+    address: z.string(),
+    prefix: z.number().int(),
+  });
+const fileData = (z: Zod) => z.object({ path: z.string(), directory: z.boolean() });
+
 export const catalogue = {
   // --- kernel and devices ---------------------------------------------------
   "kernel.logged": define(
@@ -60,23 +78,13 @@ export const catalogue = {
     "A device appeared.",
     "nerve:device:read",
     "telemetry",
-    (z) =>
-      z.object({
-        devpath: z.string(),
-        subsystem: z.string(),
-        properties: z.record(z.string(), z.string()),
-      }),
+    deviceData,
   ),
   "device.removed": define(
     "A device went away.",
     "nerve:device:read",
     "telemetry",
-    (z) =>
-      z.object({
-        devpath: z.string(),
-        subsystem: z.string(),
-        properties: z.record(z.string(), z.string()),
-      }),
+    deviceData,
   ),
   "device.changed": define(
     "A device changed (change, move, bind, …).",
@@ -96,7 +104,7 @@ export const catalogue = {
     "A network interface appeared.",
     network,
     "telemetry",
-    (z) => z.object({ index: z.number().int(), link: z.string(), mac: z.string().optional() }),
+    linkData,
   ),
   "link.removed": define(
     "A network interface went away.",
@@ -108,59 +116,37 @@ export const catalogue = {
     "An interface got its carrier.",
     network,
     "telemetry",
-    (z) => z.object({ index: z.number().int(), link: z.string(), mac: z.string().optional() }),
+    linkData,
   ),
   "link.down": define(
     "An interface lost its carrier or was taken down.",
     network,
     "telemetry",
-    (z) => z.object({ index: z.number().int(), link: z.string(), mac: z.string().optional() }),
+    linkData,
   ),
   "addr.added": define(
     "An address was put on an interface.",
     network,
     "telemetry",
-    (z) =>
-      z.object({
-        index: z.number().int(),
-        link: z.string(),
-        address: z.string(),
-        prefix: z.number().int(),
-      }),
+    addressData,
   ),
   "addr.removed": define(
     "An address was taken off an interface.",
     network,
     "telemetry",
-    (z) =>
-      z.object({
-        index: z.number().int(),
-        link: z.string(),
-        address: z.string(),
-        prefix: z.number().int(),
-      }),
+    addressData,
   ),
   "route.added": define(
     "A route was added.",
     network,
     "telemetry",
-    (z) =>
-      z.object({
-        destination: z.string(),
-        gateway: z.string().optional(),
-        link: z.string().optional(),
-      }),
+    routeInfo,
   ),
   "route.removed": define(
     "A route was removed.",
     network,
     "telemetry",
-    (z) =>
-      z.object({
-        destination: z.string(),
-        gateway: z.string().optional(),
-        link: z.string().optional(),
-      }),
+    routeInfo,
   ),
   "addr.leased": define("A DHCP lease was obtained.", network, "telemetry", leaseInfo),
   "addr.renewed": define("A DHCP lease was renewed or rebound.", network, "telemetry", leaseInfo),
@@ -223,19 +209,19 @@ export const catalogue = {
     "A file appeared in a watched tree.",
     "nerve:file:read",
     "telemetry",
-    (z) => z.object({ path: z.string(), directory: z.boolean() }),
+    fileData,
   ),
   "file.modified": define(
     "A file in a watched tree was written and closed.",
     "nerve:file:read",
     "telemetry",
-    (z) => z.object({ path: z.string(), directory: z.boolean() }),
+    fileData,
   ),
   "file.deleted": define(
     "A file in a watched tree was deleted.",
     "nerve:file:read",
     "telemetry",
-    (z) => z.object({ path: z.string(), directory: z.boolean() }),
+    fileData,
   ),
   "file.moved": define(
     "A file was moved within, into or out of a watched tree.",

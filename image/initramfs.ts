@@ -93,9 +93,9 @@ while ! test -b /dev/vda; do
   test $tries -lt 500 || { echo "initramfs: no /dev/vda after 5 s"; exit 1; }
   $bb usleep 10000
 done
-$bb mount -t erofs -o ro /dev/vda /root
-$bb mount --move /dev /root/dev
-exec $bb switch_root /root "$@"
+$bb mount -t erofs -o ro /dev/vda /sysroot
+$bb mount --move /dev /sysroot/dev
+exec $bb switch_root /sysroot "$@"
 `;
 
 /** What decides the initramfs beside the kernel and BusyBox: the key of its cache. */
@@ -104,7 +104,7 @@ export const INITRAMFS_RECIPE = [INIT, ...ROOT_FINDERS].join("\n");
 /** Writes the initramfs, uncompressed: it is small, and unpacking costs more than reading. */
 export async function writeInitramfs(path: string, parts: InitramfsParts): Promise<void> {
   const archive = new CpioArchive();
-  for (const folder of ["bin", "dev", "modules", "root"]) archive.folder(folder);
+  for (const folder of ["bin", "dev", "modules", "sysroot"]) archive.folder(folder);
   // The kernel opens /dev/console for init before anything is mounted.
   archive.device("dev/console", 5, 1);
   archive.file("init", 0o755, new TextEncoder().encode(INIT));
