@@ -248,7 +248,10 @@ Deno.test("a task that eats all memory dies alone; PID 1 answers on", async () =
   assert.ok(since.startsWith(boot.id), "still the same boot");
 });
 
-Deno.test("a fork bomb is bounded by its group; PID 1 answers on", { ignore: !long }, async () => {
+const bombName = "a fork bomb is bounded by its group; PID 1 answers on";
+Deno.test(long ? bombName : `${bombName} [skipped: takes minutes, runs with --long]`, {
+  ignore: !long,
+}, async () => {
   const machine = await guest();
   const bomb = machine.exec(["/bin/sh", "-c", "b() { b | b & }; b; sleep 1000"], {
     timeout_ms: 10_000,

@@ -265,11 +265,13 @@ pageTest("the row a person looks at stays while others arrive above it", async (
   const place = (text: string) =>
     page.locator(".row", { hasText: text }).evaluate((row) => row.getBoundingClientRect().top);
   await page.locator(".list").evaluate((list) => list.scrollTop = 2_400);
-  const text = await page.evaluate(() => {
+  // The rows of the new place are drawn with the next frame; until then there is none to look at.
+  const found = await page.waitForFunction(() => {
     const list = document.querySelector(".list")!.getBoundingClientRect();
-    const x = list.left + 20;
-    return document.elementFromPoint(x, list.top + 200)!.closest(".row")!.textContent;
+    const row = document.elementFromPoint(list.left + 20, list.top + 200)?.closest(".row");
+    return row?.textContent || null;
   });
+  const text = await found.jsonValue() ?? "";
   const before = await place(text);
   for (let i = 0; i < 40; i++) mock.emit("link.up", { index: 2, link: `eth${i}` });
   await eventually(() => chip(page, "link").locator(".count").textContent(), "42");
