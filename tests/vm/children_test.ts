@@ -211,13 +211,14 @@ Deno.test("a client that goes away ends its command", async () => {
   const machine = await guest();
   const since = await head(machine);
   const abort = new AbortController();
-  const body = JSON.stringify({ argv: ["/bin/sh", "-c", "sleep 73; echo done > /tmp/done"] });
+  const body = JSON.stringify({ argv: ["/bin/sh", "-c", "/bin/sleep 73; echo done > /tmp/done"] });
   const asking = machine.api("/api/v1/exec", {
     method: "POST",
     headers: { "content-type": "application/json" },
     body,
     signal: abort.signal,
   });
+  // By its path: BusyBox's shell starts its own applets as /proc/self/exe, named "exe" at first.
   await eventSince(machine, since, "process.execed", ({ data }) => data.comm === "sleep");
   abort.abort();
   await assert.rejects(asking);
@@ -235,12 +236,13 @@ Deno.test("a client that goes away ends its command", async () => {
 Deno.test("a task that eats all memory dies alone; PID 1 answers on", async () => {
   const machine = await guest();
   const since = await head(machine);
-  // More than /tasks may have, less than the kernel would refuse at once.
-  const hog = await sh("dd if=/dev/zero of=/dev/null bs=440M count=1");
+  // More than /tasks may have, less than the kernel would refuse at once. Which bound it meets first,
+  // its group's or the machine's, depends on what else is in memory.
+  const hog = await sh("/bin/dd if=/dev/zero of=/dev/null bs=440M count=1");
   assert.deepEqual([hog.code, hog.signal], [null, "SIGKILL"]);
   const log = (await machine.shell("dmesg")).split("\n");
   assert.ok(
-    log.some((line) => /Memory cgroup out of memory: Killed process \d+ \(dd\)/.test(line)),
+    log.some((line) => /out of memory: Killed process \d+ \(dd\)/i.test(line)),
   );
   assert.equal(log.some((line) => /Killed process 1 /.test(line)), false);
   assert.equal((await sh("echo alive")).stdout, "alive\n");
