@@ -7,7 +7,7 @@
  * consumer, published = delivered + reported lost.
  */
 import { type AnyEvent, type EventOf, type Position, toCloudEvent } from "./envelope.ts";
-import { catalogue, type EventData, type EventType } from "./events.ts";
+import { catalogue, type EventData, type EventType, isEventType } from "./events.ts";
 import { Ring } from "./ring.ts";
 import { schemaNow } from "./schema.ts";
 import { compileTopics, matches } from "./topics.ts";
@@ -58,6 +58,8 @@ interface Subscriber {
 
 /** An event is at most this long when encoded; longer strings in it are cut. */
 export const maxEventBytes = 8192;
+/** Places whose faults are counted; beyond that the one that failed longest ago is forgotten. */
+const maxPlaces = 1024;
 /** The ring reserves three bytes a character and takes events of up to a quarter of itself. */
 const ringShare = 12;
 
@@ -91,16 +93,12 @@ export class Bus {
     const counts = new Map<string, number>();
     this.#report = (where, error) => {
       const count = (counts.get(where) ?? 0) + 1;
+      counts.delete(where);
       counts.set(where, count);
+      if (counts.size > maxPlaces) counts.delete(counts.keys().next().value!);
       // A handler that throws on every event must not double the traffic.
       if (count > 8 && (count & (count - 1)) !== 0) return;
-      const fault = error instanceof Error ? error : new Error(String(error));
-      this.#self.publish("system.fault", {
-        where,
-        message: fault.message.slice(0, 1024),
-        stack: fault.stack?.slice(0, 2048),
-        count,
-      });
+      this.#self.publish("system.fault", { where, ...saidBy(error), count });
     };
   }
 
@@ -126,15 +124,16 @@ export class Bus {
 
   /** A publisher named `name` that may publish types matching `grants` (topic patterns). */
   source(name: string, grants: readonly string[]): Source {
+    // Asked at a type's first event: most sources publish a few types of the many there are.
     const allowed = new Set<EventType>();
-    for (const type of Object.keys(catalogue) as EventType[]) {
-      if (grants.some((grant) => matches(grant, type))) allowed.add(type);
-    }
+    const may = (type: EventType) =>
+      isEventType(type) && grants.some((grant) => matches(grant, type));
     return {
       name,
       publish: (type, data, options) => {
         if (!allowed.has(type)) {
-          throw new Error(`publish "${type}" by "${name}": not among its grants`);
+          if (!may(type)) throw new Error(`publish "${type}" by "${name}": not among its grants`);
+          allowed.add(type);
         }
         return this.#publish(name, type, data, options);
       },
@@ -388,6 +387,17 @@ export class Consumer {
     const resolve = this.#waiting;
     this.#waiting = null;
     resolve?.();
+  }
+}
+
+/** What a thrown value says of itself. Anything may be thrown, and reading it may throw again. */
+function saidBy(error: unknown): { message: string; stack?: string } {
+  try {
+    if (!(error instanceof Error)) return { message: String(error).slice(0, 1024) };
+    const message = String(error.message).slice(0, 1024);
+    return { message, stack: String(error.stack ?? "").slice(0, 2048) };
+  } catch {
+    return { message: "an error that can not be read" };
   }
 }
 

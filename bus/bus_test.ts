@@ -148,6 +148,36 @@ Deno.test("Bus.report() takes whatever is thrown", () => {
   assert.equal(faults.at(-1)!.data["count"], 1, "counted by place");
 });
 
+Deno.test("Bus.publish() outlives what a handler throws, though reading it throws again", () => {
+  const bus = newBus();
+  const source = bus.source("test", [">"]);
+  const unreadable = Object.defineProperty(new Error(), "message", {
+    get: () => {
+      throw new Error("again");
+    },
+  });
+  const revoked = Proxy.revocable({}, {});
+  revoked.revoke();
+  const numbered = Object.assign(new Error(), { message: 5, stack: 6 });
+  const thrown: unknown[] = [Object.create(null), unreadable, revoked.proxy, numbered, Symbol("s")];
+  bus.subscribe("link.removed", (event) => {
+    throw thrown[event.type === "link.removed" ? event.data.index : 0];
+  });
+  thrown.forEach((_, index) => removed(source, index));
+  const faults = history(bus).filter(({ type }) => type === "system.fault");
+  assert.equal(faults.length, thrown.length);
+  for (const { data } of faults) assert.equal(typeof data["message"], "string");
+});
+
+Deno.test("Bus.report() forgets the places that failed longest ago", () => {
+  const bus = newBus();
+  for (let place = 0; place < 3000; place++) bus.report(`place ${place}`, "broken");
+  bus.report("place 2999", "broken");
+  bus.report("place 0", "broken");
+  const counts = history(bus).slice(-2).map(({ data }) => data["count"]);
+  assert.deepEqual(counts, [2, 1]);
+});
+
 Deno.test("Bus.subscribe() ends at once, also from within a delivery", () => {
   const bus = newBus();
   const source = bus.source("test", [">"]);

@@ -184,14 +184,19 @@ export const catalogue = {
       uid: z.number().int().optional(),
       cgroup: z.string().optional(),
     })),
-  "process.exited": define("A process ended.", process, "telemetry", (z) =>
-    z.object({
-      pid: z.number().int(),
-      ppid: z.number().int().optional(),
-      comm: z.string().optional(),
-      code: z.number().int().nullable(),
-      signal: z.string().nullable(),
-    })),
+  "process.exited": define(
+    "A process ended; nobody knows how when its exit was lost.",
+    process,
+    "telemetry",
+    (z) =>
+      z.object({
+        pid: z.number().int(),
+        ppid: z.number().int().optional(),
+        comm: z.string().optional(),
+        code: z.number().int().nullable(),
+        signal: z.string().nullable(),
+      }),
+  ),
   "process.reaped": define("PID 1 reaped an orphan.", process, "ephemeral", exitStatus),
   "process.storm": define(
     "So many process events that they were counted instead.",
@@ -326,18 +331,6 @@ export const catalogue = {
         killed: z.number().int(),
         clean: z.boolean(),
       }),
-  ),
-  "subsystem.started": define(
-    "A subsystem started.",
-    system,
-    "telemetry",
-    (z) => z.object({ subsystem: z.string() }),
-  ),
-  "subsystem.failed": define(
-    "A subsystem failed.",
-    system,
-    "durable",
-    (z) => z.object({ subsystem: z.string(), error: z.string() }),
   ),
 
   // --- services and incidents -------------------------------------------------------

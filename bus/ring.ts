@@ -4,13 +4,16 @@
  *
  * Owns bytes and evictions; it must never grow after construction.
  */
-import type { EventType } from "./events.ts";
+import { type EventType, eventTypes } from "./events.ts";
+
+/** A type's place in the catalogue, which is what the index holds of it. */
+const indexOf = new Map(eventTypes.map((type, index) => [type, index]));
 
 export class Ring {
   readonly #bytes: Uint8Array;
   readonly #offsets: Float64Array;
   readonly #lengths: Uint32Array;
-  readonly #types: (EventType | null)[];
+  readonly #types: Uint16Array;
   readonly #encoder = new TextEncoder();
   readonly #decoder = new TextDecoder();
   #first = 1; // seq of the oldest event held
@@ -25,7 +28,7 @@ export class Ring {
     this.#bytes = new Uint8Array(size);
     this.#offsets = new Float64Array(capacity);
     this.#lengths = new Uint32Array(capacity);
-    this.#types = new Array<EventType | null>(capacity).fill(null);
+    this.#types = new Uint16Array(capacity);
   }
 
   /** Sequence number of the oldest event held; equals `next` when empty. */
@@ -71,7 +74,7 @@ export class Ring {
     const slot = this.#next % this.#lengths.length;
     this.#offsets[slot] = this.#write;
     this.#lengths[slot] = written;
-    this.#types[slot] = type;
+    this.#types[slot] = indexOf.get(type)!;
     this.#write += written;
     this.#next++;
     return written;
@@ -80,7 +83,7 @@ export class Ring {
   /** The type of event `seq`, or null when it is not held. */
   typeOf(seq: number): EventType | null {
     if (seq < this.#first || seq >= this.#next) return null;
-    return this.#types[seq % this.#lengths.length] ?? null;
+    return this.#type(seq);
   }
 
   /** The encoded event `seq` as text, or null when it is not held. */
@@ -95,8 +98,12 @@ export class Ring {
     return this.#offsets[seq % this.#lengths.length]!;
   }
 
+  #type(seq: number): EventType {
+    return eventTypes[this.#types[seq % this.#lengths.length]!]!;
+  }
+
   #evict(evicted: (seq: number, type: EventType) => void): void {
     const seq = this.#first++;
-    evicted(seq, this.#types[seq % this.#lengths.length]!);
+    evicted(seq, this.#type(seq));
   }
 }

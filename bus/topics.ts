@@ -5,8 +5,7 @@
  *
  * Owns no subscribers.
  */
-import { eventTypes } from "./events.ts";
-import type { EventType } from "./events.ts";
+import { type EventType, eventTypes, isEventType } from "./events.ts";
 
 export type TopicFault = { ok: false; reason: string };
 export type Topics = { ok: true; types: ReadonlySet<EventType> };
@@ -38,15 +37,13 @@ export function compileTopics(patterns: readonly string[]): Topics | TopicFault 
         }": expected dotted lower-case tokens, * or a final >`,
       };
     }
-    const before = types.size;
-    let hit = false;
-    for (const type of eventTypes) {
-      if (matches(pattern, type)) {
-        types.add(type);
-        hit = true;
-      }
-    }
-    if (!hit && types.size === before) {
+    // What stands before the first wildcard tells most types apart without splitting them.
+    const start = pattern.replace(/[*>].*$/, "");
+    const hits = isEventType(pattern)
+      ? [pattern]
+      : eventTypes.filter((type) => type.startsWith(start) && matches(pattern, type));
+    for (const type of hits) types.add(type);
+    if (hits.length === 0) {
       return { ok: false, reason: `type "${pattern}": matches no event type of the catalogue` };
     }
   }

@@ -44,14 +44,24 @@ addEventListener("unhandledrejection", (event) => {
 
 Object.defineProperty(globalThis, Symbol.for("osymbiote.guard"), { value: guard });
 
-/** mount(2) of /proc by FFI; EBUSY (already there) is as good. */
-function mountProc() {
+/** Kept for good: the call reads them on another thread. */
+const mountWords = ["proc", "/proc", ""].map((word) => new TextEncoder().encode(`${word}\0`));
+
+/**
+ * mount(2) of /proc by FFI; EBUSY (already there) is as good. On the pool, because a call from
+ * this thread would have a trampoline compiled for it first.
+ */
+async function mountProc() {
   const library = Deno.dlopen("libc.so.6", {
-    mount: { parameters: ["buffer", "buffer", "buffer", "usize", "buffer"], result: "i32" },
+    mount: {
+      parameters: ["buffer", "buffer", "buffer", "usize", "buffer"],
+      result: "i32",
+      nonblocking: true,
+    },
   });
-  const text = (value) => new TextEncoder().encode(`${value}\0`);
   const nosuidNodevNoexec = 2n | 4n | 8n;
-  library.symbols.mount(text("proc"), text("/proc"), text("proc"), nosuidNodevNoexec, text(""));
+  const [proc, target, none] = mountWords;
+  await library.symbols.mount(proc, target, proc, nosuidNodevNoexec, none);
 }
 
 /**
@@ -68,17 +78,19 @@ async function lastResort(error) {
   } catch (_unwritable) {
     console.error(`osymbiote: cannot start: ${reason}`);
   }
-  await new Promise((resolve) => setTimeout(resolve, 5000));
+  const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+  await wait(5000);
   const library = Deno.dlopen("libc.so.6", {
-    sync: { parameters: [], result: "void" },
+    sync: { parameters: [], result: "void", nonblocking: true },
     reboot: { parameters: ["i32"], result: "i32" },
   });
-  library.symbols.sync();
+  // A disk that never answers must not keep the machine from its restart.
+  await Promise.race([library.symbols.sync(), wait(5000)]);
   library.symbols.reboot(0x01234567); // LINUX_REBOOT_CMD_RESTART
 }
 
 try {
-  if (Deno.pid === 1) mountProc();
+  if (Deno.pid === 1) await mountProc();
   const { main } = await import("./main.js");
   await main();
 } catch (error) {

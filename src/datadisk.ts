@@ -6,6 +6,7 @@
  * on the disk, and never repair beyond what e2fsck calls safe: a disk that
  * needs a person is left alone and said so.
  */
+import type { BlockingCalls } from "./kernel/blocking.ts";
 
 /** How looking for /data ended; every refusal says why in words for a person. */
 export type DataDisk =
@@ -13,6 +14,8 @@ export type DataDisk =
   | { ok: false; reason: string };
 
 export interface DataDeps {
+  /** A disk that never answers keeps one of these, not the runtime's pool. */
+  readonly calls: BlockingCalls;
   /** Mounts ext4 at /data within a deadline; null is success, else the error. */
   mount(device: string): Promise<string | null>;
   /** Runs a program to its end within a deadline. */
@@ -33,7 +36,7 @@ export interface BlockDevice {
 }
 
 /** Every virtual or real disk and partition with what its superblock says. */
-export async function blockDevices(): Promise<BlockDevice[]> {
+export async function blockDevices(calls: BlockingCalls): Promise<BlockDevice[]> {
   const found: BlockDevice[] = [];
   for (
     const entry of [...Deno.readDirSync("/sys/class/block")].sort((a, b) =>
@@ -42,18 +45,25 @@ export async function blockDevices(): Promise<BlockDevice[]> {
   ) {
     if (/^(?:loop|ram|dm-|sr)/.test(entry.name)) continue;
     const device = `/dev/${entry.name}`;
-    found.push({ device, ...await probe(device) });
+    found.push({ device, ...await probe(calls, device) });
   }
   return found;
 }
 
 /** The device whose file system carries `label`. */
-export async function findByLabel(label: string): Promise<BlockDevice | undefined> {
-  return (await blockDevices()).find((block) => block.label === label);
+export async function findByLabel(
+  calls: BlockingCalls,
+  label: string,
+): Promise<BlockDevice | undefined> {
+  return (await blockDevices(calls)).find((block) => block.label === label);
 }
 
-async function probe(device: string): Promise<{ fs: BlockDevice["fs"]; label: string | null }> {
-  const head = await withDeadline(readHead(device), readDeadlineMs);
+async function probe(
+  calls: BlockingCalls,
+  device: string,
+): Promise<{ fs: BlockDevice["fs"]; label: string | null }> {
+  const outcome = await calls.run(() => readHead(device), readDeadlineMs);
+  const head = outcome.state === "done" ? outcome.value : null;
   if (head === null || head.length < 2048) return { fs: null, label: null };
   const view = new DataView(head.buffer, head.byteOffset, head.byteLength);
   const text = (at: number) =>
@@ -78,27 +88,23 @@ async function readHead(device: string): Promise<Uint8Array | null> {
   }
 }
 
-async function withDeadline<T>(work: Promise<T>, ms: number): Promise<T | null> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise<null>((resolve) => timer = setTimeout(() => resolve(null), ms));
+/**
+ * Finds, checks and mounts the data disk. Never throws.
+ *
+ * @param list what there is to find it among; replaced in tests
+ */
+export async function openDataDisk(
+  deps: DataDeps,
+  list: () => Promise<BlockDevice[]> = () => blockDevices(deps.calls),
+): Promise<DataDisk> {
   try {
-    return await Promise.race([work, late]);
-  } finally {
-    clearTimeout(timer);
+    return await open(deps, await list());
+  } catch (error) {
+    return { ok: false, reason: error instanceof Error ? error.message : String(error) };
   }
 }
 
-/** Finds, checks and mounts the data disk. Never throws. */
-export async function openDataDisk(deps: DataDeps): Promise<DataDisk> {
-  let blocks: BlockDevice[];
-  try {
-    blocks = await blockDevices();
-  } catch (error) {
-    return {
-      ok: false,
-      reason: `list block devices: ${error instanceof Error ? error.message : String(error)}`,
-    };
-  }
+async function open(deps: DataDeps, blocks: readonly BlockDevice[]): Promise<DataDisk> {
   const data = blocks.find((block) => block.fs === "ext4" && block.label === "osym-data");
   if (data === undefined) {
     const blank = blocks.filter((block) => block.fs === null).map((block) => block.device);

@@ -68,21 +68,25 @@ export class EventPort {
     return bus.subscribe(families, (event) => this.write(JSON.stringify(toCloudEvent(event))));
   }
 
-  /** Queues one line and writes what there is room for. */
+  /** Queues one line and writes what there is room for. Nothing once closed. */
   write(line: string): void {
-    const bytes = this.#encoder.encode(`${line}\n`) as Uint8Array<ArrayBuffer>;
-    if (this.#bytes + bytes.length > maxBacklogBytes) {
-      this.#dropped++;
-      return;
-    }
-    if (this.#dropped > 0) {
-      const lost = this.#dropped;
+    // The number of a closed descriptor may be someone else's by now.
+    if (!this.#open) return;
+    // The count goes before what it was lost before, and is forgotten only once it is queued.
+    if (this.#dropped > 0 && this.#queue(JSON.stringify({ dropped: this.#dropped }))) {
       this.#dropped = 0;
-      this.write(JSON.stringify({ dropped: lost }));
     }
+    if (this.#dropped > 0 || !this.#queue(line)) this.#dropped++;
+    this.#flush();
+  }
+
+  /** False when the backlog has no room for the line. */
+  #queue(line: string): boolean {
+    const bytes = this.#encoder.encode(`${line}\n`) as Uint8Array<ArrayBuffer>;
+    if (this.#bytes + bytes.length > maxBacklogBytes) return false;
     this.#backlog.push(bytes);
     this.#bytes += bytes.length;
-    this.#flush();
+    return true;
   }
 
   /** Bytes not yet taken by the host. */

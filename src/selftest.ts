@@ -100,6 +100,7 @@ export async function runSelftest(folder: string, deps: SelftestDeps): Promise<v
   ];
   const env = { DENO_DIR: "/tmp/selftest", NO_COLOR: "1", HOME: "/" };
   const group = await groups.create("selftest");
+  const remove = () => group.remove().catch((error) => report("selftest group", error));
   const spawned = await spawner.spawn({ argv, env, cwd: "/tmp", group });
   if (!spawned.ok) {
     source.publish("selftest.reported", {
@@ -108,7 +109,7 @@ export async function runSelftest(folder: string, deps: SelftestDeps): Promise<v
       detail: spawned.fault.message,
     });
     source.publish("selftest.finished", { passed: 0, failed: 1, ignored: 0, code: -1 });
-    return;
+    return await remove();
   }
   const tap = new TapReader((result, detail) => {
     if (result.skipped) counts.ignored++;
@@ -146,5 +147,5 @@ export async function runSelftest(folder: string, deps: SelftestDeps): Promise<v
     source.publish("selftest.reported", { name: "run", ok: false, detail });
   }
   source.publish("selftest.finished", { ...counts, code: exit.code ?? -1 });
-  await group.remove().catch((error) => report("selftest group", error));
+  await remove();
 }

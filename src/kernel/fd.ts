@@ -133,21 +133,6 @@ export function eventfd(libc: Libc<"eventfd">, initial = 0): number {
   return check(libc, libc.sym.eventfd(initial, EFD_CLOEXEC | EFD_NONBLOCK), "eventfd");
 }
 
-/** Makes `to` a close-on-exec copy of `from`. @throws SysError */
-export function dup(libc: Libc<"dup3">, from: number, to: number): void {
-  check(libc, libc.sym.dup3(from, to, O.CLOEXEC), "dup3", () => `${from} to ${to}`);
-}
-
-/**
- * Makes `to` a copy of `from` that survives exec: only for the standard streams 0–2.
- *
- * @throws SysError
- */
-export function dupStandard(libc: Libc<"dup3">, from: number, to: 0 | 1 | 2): void {
-  if (from === to) return;
-  check(libc, libc.sym.dup3(from, to, 0), "dup3", () => `${from} to ${to}`);
-}
-
 /**
  * Marks every descriptor from 3 up close-on-exec: what PID 1 inherited or a library opened.
  *

@@ -151,7 +151,7 @@ export class Inotify {
     throw new SysError("inotify_rm_watch", String(watch), errno);
   }
 
-  /** Takes what is there. @throws SysError; what a handler throws */
+  /** Takes what is there. @throws SysError; the first of what a handler throws in one read */
   drain(handlers: InotifyHandlers): "more" | void {
     for (let reads = 0; reads < DRAIN_LIMIT; reads++) {
       if (!this.#open) return;
@@ -159,11 +159,18 @@ export class Inotify {
       if (length === -Errno.EAGAIN || length === 0) return;
       if (length < 0) throw new SysError("read", "inotify", -length);
       const { events, error } = decodeInotify(this.#buffer.subarray(0, length));
+      const faults: unknown[] = [];
       for (const event of events) {
-        if ((event.mask & IN.Q_OVERFLOW) !== 0) handlers.onOverflow();
-        else handlers.onEvent(event);
+        try {
+          if ((event.mask & IN.Q_OVERFLOW) !== 0) handlers.onOverflow();
+          else handlers.onEvent(event);
+        } catch (fault) {
+          // The rest of this read is told nowhere else.
+          faults.push(fault);
+        }
       }
-      if (error !== null) throw new Error(`inotify: malformed event: ${error}`);
+      if (error !== null) faults.push(new Error(`inotify: malformed event: ${error}`));
+      if (faults.length > 0) throw faults[0];
     }
     return "more";
   }

@@ -79,3 +79,30 @@ Deno.test("Inotify.drain() tells overflows apart, and throws for a torn event af
   assert.equal(inotify.drain(handlers), undefined);
   assert.deepEqual(seen, ["x", "overflow"]);
 });
+
+Deno.test("Inotify.drain() hands on the rest of a read though a handler throws", () => {
+  const event = (watch: number) => new Writer().i32(watch).u32(IN.CREATE).u32(0).u32(0).finish();
+  const script = new Script();
+  const libc = fakeLibc({
+    inotify_init1: () => 9,
+    inotify_add_watch: () => 1,
+    inotify_add_watchAsync: () => Promise.resolve(1),
+    inotify_rm_watch: () => 0,
+    read: script.fn((...args: unknown[]) => {
+      for (const watch of [1, 2, 3]) (args[1] as Uint8Array).set(event(watch), (watch - 1) * 16);
+      return 48;
+    }, "EAGAIN"),
+    close: () => 0,
+  }, script.errno);
+  const seen: number[] = [];
+  const drain = () =>
+    new Inotify(libc).drain({
+      onEvent: ({ watch }) => {
+        seen.push(watch);
+        if (watch < 3) throw new Error(`handler of ${watch}`);
+      },
+      onOverflow: () => {},
+    });
+  assert.throws(drain, { message: "handler of 1" });
+  assert.deepEqual(seen, [1, 2, 3]);
+});

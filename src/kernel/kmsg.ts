@@ -102,7 +102,7 @@ export class Kmsg {
   readonly #libc: KmsgLibc;
   readonly #buffer = pinned(RECORD_BYTES);
   readonly #decoder = new TextDecoder();
-  #next: number | null = null;
+  #next: number | null;
   #malformed = 0;
   #open = true;
 
@@ -112,6 +112,8 @@ export class Kmsg {
    */
   constructor(libc: KmsgLibc, from: "start" | "end" = "start", path = "/dev/kmsg") {
     this.#libc = libc;
+    // The kernel counts from 0: what is missing before the first record was overwritten.
+    this.#next = from === "start" ? 0 : null;
     this.fd = openFd(libc, path, O.RDONLY);
     try {
       const whence = from === "start" ? SEEK_SET : SEEK_END;

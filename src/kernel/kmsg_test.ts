@@ -48,6 +48,10 @@ Deno.test("parseKmsg() refuses what is not a record, and never throws", () => {
 });
 
 function fakeKmsg(...reads: (string | ErrnoName)[]) {
+  return fakeKmsgFrom("end", ...reads);
+}
+
+function fakeKmsgFrom(from: "start" | "end", ...reads: (string | ErrnoName)[]) {
   const script = new Script();
   const steps = reads.map((read) =>
     /^E[A-Z]+$/.test(read) ? read as ErrnoName : (...args: unknown[]) => {
@@ -62,7 +66,7 @@ function fakeKmsg(...reads: (string | ErrnoName)[]) {
     read: script.fn(...steps, "EAGAIN"),
     close: () => 0,
   }, script.errno);
-  return new Kmsg(libc);
+  return new Kmsg(libc, from);
 }
 
 function drain(kmsg: Kmsg) {
@@ -76,6 +80,12 @@ Deno.test("Kmsg.drain() counts what an overrun overwrote", () => {
     drain(fakeKmsg("6,10,1,-;a", "EPIPE", "6,15,2,-;b", "6,16,3,-;c")),
     ["a", 4, "b", "c"],
   );
+});
+
+Deno.test("Kmsg.drain() from the start counts what was overwritten before it was opened", () => {
+  assert.deepEqual(drain(fakeKmsgFrom("start", "6,3,1,-;a", "6,4,1,-;b")), [3, "a", "b"]);
+  assert.deepEqual(drain(fakeKmsgFrom("start", "6,0,1,-;a")), ["a"]);
+  assert.deepEqual(drain(fakeKmsgFrom("end", "6,3,1,-;a")), ["a"]);
 });
 
 Deno.test("Kmsg.drain() goes on after a record it cannot parse, and counts it", () => {

@@ -214,10 +214,6 @@ export interface DrainHandlers {
 /** A non-blocking netlink socket. */
 export class NetlinkSocket {
   readonly fd: number;
-  /** Our port id, chosen by the kernel. */
-  readonly portId: number;
-  /** The receive buffer the kernel granted, bytes (it doubles what is asked for its own use). */
-  readonly receiveBufferBytes: number;
   readonly #libc: NetlinkLibc;
   readonly #buffer = pinned(DATAGRAM_BYTES);
   readonly #from = pinned(SIZEOF_SOCKADDR_NL);
@@ -238,14 +234,42 @@ export class NetlinkSocket {
       () => `AF_NETLINK ${options.protocol}`,
     );
     try {
-      this.receiveBufferBytes = this.#grow(options.receiveBufferBytes ?? RECEIVE_BUFFER_BYTES);
+      this.#grow(options.receiveBufferBytes ?? RECEIVE_BUFFER_BYTES);
       this.#tune();
-      this.portId = this.#bind();
+      this.#bind();
       for (const group of options.groups ?? []) this.#join(group);
     } catch (error) {
       closeFd(libc, this.fd);
       throw error;
     }
+  }
+
+  /** Our port id, chosen by the kernel. @throws SysError */
+  get portId(): number {
+    const address = pinned(SIZEOF_SOCKADDR_NL);
+    const length = pinned(4);
+    new DataView(length.buffer).setUint32(0, SIZEOF_SOCKADDR_NL, true);
+    check(
+      this.#libc,
+      this.#libc.sym.getsockname(this.fd, address, length),
+      "getsockname",
+      "netlink",
+    );
+    return new DataView(address.buffer).getUint32(4, true);
+  }
+
+  /** The receive buffer the kernel granted, bytes: twice what was asked. @throws SysError */
+  get receiveBufferBytes(): number {
+    const value = pinned(4);
+    const length = pinned(4);
+    new DataView(length.buffer).setUint32(0, 4, true);
+    check(
+      this.#libc,
+      this.#libc.sym.getsockopt(this.fd, SOL_SOCKET, SO_RCVBUF, value, length),
+      "getsockopt",
+      "SO_RCVBUF",
+    );
+    return new DataView(value.buffer).getInt32(0, true);
   }
 
   /** Datagrams refused because a process, not the kernel, sent them. */
@@ -323,18 +347,8 @@ export class NetlinkSocket {
   }
 
   /** SO_RCVBUFFORCE needs CAP_NET_ADMIN; without it the buffer stops at net.core.rmem_max. */
-  #grow(bytes: number): number {
+  #grow(bytes: number): void {
     if (!this.#set(SOL_SOCKET, SO_RCVBUFFORCE, bytes)) this.#set(SOL_SOCKET, SO_RCVBUF, bytes);
-    const value = pinned(4);
-    const length = pinned(4);
-    new DataView(length.buffer).setUint32(0, 4, true);
-    check(
-      this.#libc,
-      this.#libc.sym.getsockopt(this.fd, SOL_SOCKET, SO_RCVBUF, value, length),
-      "getsockopt",
-      "SO_RCVBUF",
-    );
-    return new DataView(value.buffer).getInt32(0, true);
   }
 
   /** Options that only improve error texts and dumps: an old kernel may lack each. */
@@ -350,25 +364,16 @@ export class NetlinkSocket {
     return this.#libc.sym.setsockopt(this.fd, level, option, bytes, 4) >= 0;
   }
 
-  #bind(): number {
+  /** To a port id that the kernel chooses. */
+  #bind(): void {
     const address = pinned(SIZEOF_SOCKADDR_NL);
-    const view = new DataView(address.buffer);
-    view.setUint16(0, AF_NETLINK, true);
+    new DataView(address.buffer).setUint16(0, AF_NETLINK, true);
     check(
       this.#libc,
       this.#libc.sym.bind(this.fd, address, SIZEOF_SOCKADDR_NL),
       "bind",
       "netlink",
     );
-    const length = pinned(4);
-    new DataView(length.buffer).setUint32(0, SIZEOF_SOCKADDR_NL, true);
-    check(
-      this.#libc,
-      this.#libc.sym.getsockname(this.fd, address, length),
-      "getsockname",
-      "netlink",
-    );
-    return view.getUint32(4, true);
   }
 
   #join(group: number): void {

@@ -3,7 +3,7 @@
  *
  * Owns: the parsers of /proc's text files and `Proc`, which reads them.
  * Must never: read a file of /proc that can wait: `cmdline` and `environ` take the target's memory
- * lock and may page in from a disk, so the first is read on the blocking pool and the second never.
+ * lock and may page in from a disk, so neither is read.
  *
  * The parsers answer null (or leave a line out) for text that is not what the kernel writes. Sizes
  * are bytes, CPU times clock ticks (`TICKS_PER_SECOND`).
@@ -11,7 +11,7 @@
  * proc(5).
  */
 
-import { denoErrno, Errno, SysError } from "./errno.ts";
+import { Errno, SysError } from "./errno.ts";
 import { closeFd, O, openFd, readFd } from "./fd.ts";
 import { pinned } from "./layout.ts";
 import type { Libc } from "./libc.ts";
@@ -439,21 +439,6 @@ export class Proc {
   /** /proc/[pid]/status; null when the process has ended. */
   processStatus(pid: number): ProcessStatus | null {
     return this.#parsed(`${pid}/status`, parseProcessStatus);
-  }
-
-  /**
-   * The arguments of a process, read on the blocking pool; empty for kernel threads and zombies,
-   * null when it has ended. They are the process's own memory: untrusted, and often secret.
-   */
-  async cmdline(pid: number): Promise<string[] | null> {
-    try {
-      const bytes = await Deno.readFile(`${this.#root}/${pid}/cmdline`);
-      const text = this.#decoder.decode(bytes.subarray(0, BUFFER_BYTES));
-      return text === "" ? [] : text.replace(/\0+$/, "").split("\0");
-    } catch (error) {
-      if (gone(denoErrno(error) ?? 0)) return null;
-      throw error;
-    }
   }
 
   #parsed<T>(path: string, parse: (text: string) => T | null): T | null {

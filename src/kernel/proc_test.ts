@@ -204,7 +204,7 @@ Deno.test("the parsers never throw on hostile text", () => {
   }));
 });
 
-Deno.test("Proc reads this host", async () => {
+Deno.test("Proc reads this host", () => {
   const proc = new Proc(openLibc());
   const memory = proc.meminfo();
   assert.ok(memory !== null && memory.availableBytes < memory.totalBytes);
@@ -216,11 +216,7 @@ Deno.test("Proc reads this host", async () => {
   const own = proc.processStat(Deno.pid);
   assert.deepEqual([own?.pid, own?.ppid], [Deno.pid, Deno.ppid]);
   assert.equal(proc.processStatus(Deno.pid)?.tgid, Deno.pid);
-  assert.ok((await proc.cmdline(Deno.pid))?.includes("test"));
-  assert.deepEqual(
-    [proc.processStat(0x7fff_fffe), proc.read("none"), await proc.cmdline(0x7fff_fffe)],
-    [null, null, null],
-  );
+  assert.deepEqual([proc.processStat(0x7fff_fffe), proc.read("none")], [null, null]);
 });
 
 Deno.test("Proc.read() grows for a long file, answers null when the process ends, throws else", () => {

@@ -12,13 +12,8 @@ import { check, Errno, SysError } from "./errno.ts";
 import type { Libc } from "./libc.ts";
 import { Signal, type SignalName } from "./signals.ts";
 
-/** PR_* options, linux/prctl.h. */
-const PRCTL = {
-  SET_PDEATHSIG: 1,
-  SET_DUMPABLE: 4,
-  SET_CHILD_SUBREAPER: 36,
-  SET_NO_NEW_PRIVS: 38,
-} as const;
+/** linux/prctl.h */
+const PR_SET_CHILD_SUBREAPER = 36;
 
 /** A signal by name or number. */
 export type SignalLike = keyof typeof Signal | number;
@@ -105,19 +100,9 @@ export function pidfdSendSignal(
 export function setChildSubreaper(libc: Libc<"prctl">, on: boolean): void {
   check(
     libc,
-    libc.sym.prctl(PRCTL.SET_CHILD_SUBREAPER, on ? 1n : 0n, 0n, 0n, 0n),
+    libc.sym.prctl(PR_SET_CHILD_SUBREAPER, on ? 1n : 0n, 0n, 0n, 0n),
     "prctl",
     "PR_SET_CHILD_SUBREAPER",
-  );
-}
-
-/** Allows or forbids ptrace and core dumps of this process by others of its user. @throws SysError */
-export function setDumpable(libc: Libc<"prctl">, on: boolean): void {
-  check(
-    libc,
-    libc.sym.prctl(PRCTL.SET_DUMPABLE, on ? 1n : 0n, 0n, 0n, 0n),
-    "prctl",
-    "PR_SET_DUMPABLE",
   );
 }
 

@@ -32,8 +32,8 @@ const OFFSETOF_PID = 16;
 const CLD_EXITED = 1;
 const CLD_DUMPED = 3;
 
-/** Taken in one sweep; the rest at the next tick. A storm must not hold the loop. */
-const SWEEP_LIMIT = 4096;
+/** Taken in one sweep: a storm must not hold the loop. Whoever gets that many sweeps again soon. */
+export const SWEEP_LIMIT = 256;
 
 /** Decodes what waitid(2) wrote; null when no child had ended. */
 export function decodeSiginfo(bytes: Uint8Array): { pid: number; status: ExitStatus } | null {
@@ -99,7 +99,7 @@ export class Reaper {
     return this.#reaped;
   }
 
-  /** Reaps every foreign child that has ended; answers how many. Never throws. */
+  /** Reaps foreign children that have ended, up to `SWEEP_LIMIT`; answers how many. Never throws. */
   sweep(): number {
     const before = this.#reaped;
     try {

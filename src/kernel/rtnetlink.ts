@@ -474,6 +474,8 @@ export function decodeRtMessage(message: NetlinkMessage): RtMessage | "malformed
   switch (type) {
     case RTM.NEWLINK:
     case RTM.DELLINK: {
+      // A bridge speaks of its ports as AF_BRIDGE: a port that leaves it is no link that is gone.
+      if (payload.byteLength >= 16 && payload[0] !== AF_UNSPEC) return "other";
       const link = decodeLink(payload);
       if (link === null) return "malformed";
       return { kind: type === RTM.NEWLINK ? "link.new" : "link.del", link };
@@ -654,7 +656,7 @@ export type RtList<T> = { readonly ok: true; readonly items: T[] } | Refusal;
 /** What a subscription hands on. */
 export interface RtListener {
   onMessage(message: RtMessage): void;
-  /** The kernel dropped messages: dump again. */
+  /** The kernel dropped messages: dump again. All that was queued before has been read by then. */
   onOverflow(): void;
 }
 
@@ -758,21 +760,30 @@ export class Rtnl {
       RTNLGRP.IPV6_IFADDR,
       RTNLGRP.IPV6_ROUTE,
     ],
-  ): { readonly socket: NetlinkSocket; close(): void } {
+  ): { readonly socket: NetlinkSocket; readonly active: boolean; close(): void } {
     const socket = new NetlinkSocket(this.#libc, { protocol: NETLINK.ROUTE, groups });
-    const registration = this.#reactor.add(
-      socket.fd,
-      ["read"],
-      () =>
-        socket.drain({
-          onDatagram: (datagram) =>
-            this.#decode(datagram, (message) => listener.onMessage(message)),
-          onOverflow: () => listener.onOverflow(),
-        }),
-      "rtnetlink subscription",
-    );
+    let lost = false;
+    const drain = () => {
+      const more = socket.drain({
+        // What is still queued after a loss is older than the dump to come: taken for news, it would
+        // put things back as they were before what was lost.
+        onDatagram: (datagram) => {
+          if (!lost) this.#decode(datagram, (message) => listener.onMessage(message));
+        },
+        onOverflow: () => lost = true,
+      });
+      if (lost && more === undefined) {
+        lost = false;
+        listener.onOverflow();
+      }
+      return more;
+    };
+    const registration = this.#reactor.add(socket.fd, ["read"], drain, "rtnetlink subscription");
     return {
       socket,
+      get active() {
+        return registration.active;
+      },
       close: () => {
         registration.remove();
         socket.close();

@@ -1,9 +1,11 @@
 /** The routing netlink codec, on bytes a 6.18 kernel sent and on hostile ones. */
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { holds, hostileBytes } from "../../tests/kernel/harness.ts";
+import { fakeLibc, holds, hostileBytes } from "../../tests/kernel/harness.ts";
+import { Errno } from "./errno.ts";
 import { Writer } from "./layout.ts";
-import { decodeAttributes, type NetlinkMessage, putAttribute } from "./netlink.ts";
+import { decodeAttributes, encodeMessage, type NetlinkMessage, putAttribute } from "./netlink.ts";
+import type { Handler } from "./reactor.ts";
 import {
   addressBytes,
   addressText,
@@ -19,6 +21,7 @@ import {
   macBytes,
   macText,
   RTM,
+  Rtnl,
 } from "./rtnetlink.ts";
 
 const bytes = (hex: string) => Uint8Array.fromHex(hex.replaceAll(" ", ""));
@@ -155,6 +158,69 @@ Deno.test("decodeRtMessage() tells malformed from other", () => {
   assert.equal(decodeRtMessage(message(RTM.NEWNEIGH, noBytes)), "malformed");
   assert.equal(decodeRtMessage(message(RTM.NEWROUTE, new Uint8Array(12).fill(128))), "other");
   assert.equal(decodeRtMessage(message(999, LOOPBACK)), "other");
+});
+
+Deno.test("decodeRtMessage() takes a port that leaves its bridge for no link that is gone", () => {
+  const AF_BRIDGE = 7;
+  const port = LOOPBACK.slice();
+  port[0] = AF_BRIDGE;
+  for (const type of [RTM.NEWLINK, RTM.DELLINK]) {
+    assert.equal(decodeRtMessage({ type, flags: 0, seq: 0, pid: 0, payload: port }), "other");
+  }
+});
+
+/** A subscription whose socket holds what the test puts in; an errno's name is a refusal. */
+function subscribed() {
+  const inbox: (Uint8Array | "ENOBUFS")[] = [];
+  const told: string[] = [];
+  let errno = 0;
+  let handler: Handler = () => {};
+  const libc = fakeLibc({
+    socket: () => 9,
+    bind: () => 0,
+    getsockname: () => 0,
+    setsockopt: () => 0,
+    getsockopt: () => 0,
+    sendto: () => 0,
+    close: () => 0,
+    recvfrom: (_fd, buffer) => {
+      const next = inbox.shift() ?? "EAGAIN";
+      if (typeof next === "string") {
+        errno = Errno[next];
+        return -1;
+      }
+      (buffer as Uint8Array<ArrayBuffer>).set(next);
+      return next.byteLength;
+    },
+  }, () => errno);
+  const reactor = {
+    add: (fd: number, _interest: unknown, added: Handler) => {
+      handler = added;
+      return { fd, active: true, modify() {}, remove() {} };
+    },
+  };
+  const rtnl = new Rtnl(libc, reactor, () => {});
+  rtnl.subscribe({
+    onMessage: (message) => told.push(message.kind),
+    onOverflow: () => told.push("overflow"),
+  });
+  const ready = { read: true, write: false, priority: false, hangup: false, error: false };
+  return { inbox, told, turn: () => handler(ready) };
+}
+
+Deno.test("Rtnl.subscribe() tells of an overflow when all that is older than it has been read", () => {
+  const { inbox, told, turn } = subscribed();
+  const message = (type: number) =>
+    encodeMessage({ type, flags: 0, seq: 0, pid: 0, payload: LOOPBACK });
+  inbox.push(message(RTM.NEWLINK), "ENOBUFS");
+  // More than one turn takes: what was queued before the loss is older than any dump after it.
+  for (let i = 0; i < 600; i++) inbox.push(message(RTM.DELLINK));
+  assert.equal(turn(), "more");
+  assert.deepEqual(told, ["link.new"]);
+  turn();
+  inbox.push(message(RTM.NEWLINK));
+  turn();
+  assert.deepEqual(told, ["link.new", "overflow", "link.new"]);
 });
 
 Deno.test("decodeRtMessage() never throws on hostile bytes", () => {

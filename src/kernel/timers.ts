@@ -37,6 +37,9 @@ const CLOCK_BOOTTIME = 7;
 const SIZEOF_ITIMERSPEC = 32;
 const OFFSETOF_VALUE = 16;
 
+/** From so many alarms on they are swept once half of them are cleared. */
+const SWEEP_AT = 64;
+
 interface Alarm {
   readonly id: number;
   readonly due: number;
@@ -53,8 +56,8 @@ export class BootTimers implements Alarms {
   readonly #spec = pinned(SIZEOF_ITIMERSPEC);
   readonly #view = new DataView(this.#spec.buffer);
   readonly #expirations = pinned(8);
-  /** A binary heap by `due`; cleared alarms stay in it until they come up. */
-  readonly #heap: Alarm[] = [];
+  /** A binary heap by `due`; cleared alarms stay in it until they come up or are swept. */
+  #heap: Alarm[] = [];
   readonly #live = new Set<number>();
   #nextId = 1;
   #armed = Infinity;
@@ -84,6 +87,11 @@ export class BootTimers implements Alarms {
     return this.#live.size;
   }
 
+  /** Alarms in memory: those that have not rung, and cleared ones not swept yet. */
+  get kept(): number {
+    return this.#heap.length;
+  }
+
   /** Calls `run` once, `ms` from now at the earliest; answers an id for `clear()`. */
   set(run: () => void, ms: number): number {
     const id = this.#nextId++;
@@ -95,7 +103,12 @@ export class BootTimers implements Alarms {
 
   /** Forgets an alarm; one that rang or never was is no matter. */
   clear(id: number | undefined): void {
-    if (id !== undefined) this.#live.delete(id);
+    if (id === undefined || !this.#live.delete(id)) return;
+    // Most deadlines are cleared long before their time, and each holds what it would have ended.
+    if (this.#heap.length < SWEEP_AT || this.#heap.length < 2 * this.#live.size) return;
+    // What is sorted is a heap.
+    this.#heap = this.#heap.filter((alarm) => this.#live.has(alarm.id))
+      .sort((a, b) => a.due - b.due);
   }
 
   /** Resolves after `ms`. */

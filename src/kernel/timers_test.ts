@@ -71,3 +71,17 @@ Deno.test("BootTimers.set() reports a throwing alarm and rings the next", () => 
   assert.equal(errors.length, 1);
   assert.ok(rang);
 });
+
+Deno.test("BootTimers.clear() keeps no place for alarms that were cleared long before their time", () => {
+  const { timers, turn, close } = setUp();
+  const rung: number[] = [];
+  for (let round = 0; round < 10_000; round++) {
+    const id = timers.set(() => rung.push(round), 600_000 - round);
+    if (round % 1000 !== 0) timers.clear(id);
+  }
+  assert.deepEqual([timers.size, timers.kept < 200], [10, true], `${timers.kept} kept`);
+  turn(600_001);
+  assert.deepEqual([timers.size, timers.kept], [0, 0]);
+  close();
+  assert.deepEqual(rung, [9, 8, 7, 6, 5, 4, 3, 2, 1, 0].map((thousands) => thousands * 1000));
+});

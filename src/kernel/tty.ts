@@ -2,8 +2,8 @@
  * A terminal line: the serial console.
  *
  * Owns: one tty opened by itself, so that O_NONBLOCK is this descriptor's and not that of fds 0–2.
- * Must never: block on a slow or unplugged line, or change the line's settings: the kernel's cooked
- * mode edits lines for us.
+ * Must never: block on a slow or unplugged line, or change the line's settings unasked: in the
+ * kernel's cooked mode, the default, it edits lines for us.
  *
  * tty_ioctl(4), setsid(2), termios(3).
  */

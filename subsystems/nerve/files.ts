@@ -11,9 +11,12 @@ import type { Reactor, Registration } from "../../src/kernel/reactor.ts";
 import type { BootTimers } from "../../src/kernel/timers.ts";
 import type { Sensor } from "./sensor.ts";
 
-const mask = IN.CREATE | IN.CLOSE_WRITE | IN.DELETE | IN.MOVED_FROM | IN.MOVED_TO | IN.ONLYDIR;
+const mask = IN.CREATE | IN.CLOSE_WRITE | IN.DELETE | IN.MOVED_FROM | IN.MOVED_TO |
+  IN.MOVE_SELF | IN.ONLYDIR;
 /** A move's two halves arrive together when both ends are watched. */
 const pairMs = 50;
+/** How often a directory that went away is looked for. */
+const againMs = 1000;
 
 export class FileSensor implements Sensor {
   readonly name = "files";
@@ -41,6 +44,10 @@ export class FileSensor implements Sensor {
     this.#calls = calls;
   }
 
+  get listening(): boolean {
+    return this.#registration?.active ?? false;
+  }
+
   start(source: Source): void {
     const inotify = new Inotify(this.#libc);
     this.#inotify = inotify;
@@ -48,14 +55,7 @@ export class FileSensor implements Sensor {
     const drain = () =>
       inotify.drain({
         onEvent: (event) => this.#changed(source, event),
-        onOverflow: () =>
-          source.publish("bus.gap", {
-            source: source.name,
-            from: null,
-            to: null,
-            count: null,
-            reason: "IN_Q_OVERFLOW",
-          }),
+        onOverflow: () => lost(source, "IN_Q_OVERFLOW"),
       });
     this.#registration = this.#reactor.add(inotify.fd, ["read"], drain, "inotify");
   }
@@ -82,7 +82,13 @@ export class FileSensor implements Sensor {
 
   #changed(source: Source, event: InotifyEvent): void {
     const directoryPath = this.#paths.get(event.watch);
-    if (directoryPath === undefined || event.name === "") return;
+    if (directoryPath === undefined) return;
+    // A watch goes along with a directory that is renamed: the path is another's from here on.
+    if (event.mask & IN.MOVE_SELF) this.#inotify?.remove(event.watch);
+    if (event.mask & (IN.MOVE_SELF | IN.IGNORED)) {
+      return this.#ended(source, event.watch, directoryPath);
+    }
+    if (event.name === "") return;
     const path = `${directoryPath === "/" ? "" : directoryPath}/${event.name}`;
     const directory = (event.mask & IN.ISDIR) !== 0;
     if (event.mask & IN.CREATE) source.publish("file.created", { path, directory });
@@ -90,6 +96,23 @@ export class FileSensor implements Sensor {
     else if (event.mask & IN.DELETE) source.publish("file.deleted", { path, directory });
     else if (event.mask & IN.MOVED_FROM) this.#movedFrom(event.cookie, path, directory);
     else if (event.mask & IN.MOVED_TO) this.#movedTo(event.cookie, path, directory);
+  }
+
+  /** The directory was removed, renamed or unmounted. */
+  #ended(source: Source, watch: number, path: string): void {
+    this.#paths.delete(watch);
+    lost(source, `${path} is gone: nothing in it is seen until it is back`);
+    this.#watchAgain(source, path);
+  }
+
+  #watchAgain(source: Source, path: string): void {
+    this.#timers.set(() => {
+      if (this.#inotify === null) return;
+      this.watch(path).then((refused) => {
+        if (refused !== null) this.#watchAgain(source, path);
+        else lost(source, `${path} is watched again: what it held before is not told`);
+      }, () => this.#watchAgain(source, path));
+    }, againMs);
   }
 
   #movedFrom(cookie: number, from: string, directory: boolean): void {
@@ -111,4 +134,8 @@ export class FileSensor implements Sensor {
       directory,
     });
   }
+}
+
+function lost(source: Source, reason: string): void {
+  source.publish("bus.gap", { source: source.name, from: null, to: null, count: null, reason });
 }

@@ -31,6 +31,10 @@ export class KmsgSensor implements Sensor {
     this.#onInitStarted = onInitStarted;
   }
 
+  get listening(): boolean {
+    return this.#registration?.active ?? false;
+  }
+
   start(source: Source): void {
     const kmsg = new Kmsg(this.#libc, "start");
     this.#kmsg = kmsg;

@@ -33,18 +33,6 @@ export class ProcessTable {
     return [...this.#rows.values()].map((row) => row.info);
   }
 
-  /** Name of a process as last seen, for events about one that has ended. */
-  commOf(pid: number): string | undefined {
-    return this.#rows.get(pid)?.info.comm;
-  }
-
-  /** Userland processes of the last scan. */
-  get userland(): number {
-    let count = 0;
-    for (const row of this.#rows.values()) if (!row.info.kernel) count++;
-    return count;
-  }
-
   /** Processes and kernel threads of the last scan. */
   get size(): number {
     return this.#rows.size;
@@ -83,7 +71,9 @@ export class ProcessTable {
     const same = before !== undefined && before.startTicks === stat.startTicks;
     const cpu = same && seconds > 0 ? (cpuTicks - before.cpuTicks) / TICKS_PER_SECOND / seconds : 0;
     // Read anew each time: a process that drops its privileges keeps its start time.
-    const uid = stat.kernelThread ? 0 : this.#proc.processStatus(pid)?.uid ?? 0;
+    const uid = stat.kernelThread ? 0 : this.#proc.processStatus(pid)?.uid;
+    // Ended since the line above: nobody's, and least of all root's.
+    if (uid === undefined) return null;
     return { info: info(stat, uid, cpu), startTicks: stat.startTicks, cpuTicks };
   }
 }

@@ -3,7 +3,8 @@
  *
  * Threads are left out. Above `eventsPerSecond` it counts instead of
  * publishing each one (`process.storm`), so that a fork bomb costs one event a
- * second and not the machine.
+ * second and not the machine. What the kernel had no room to tell is a gap, and
+ * the exits among it are published when /proc shows them.
  */
 import type { Source } from "../../bus/bus.ts";
 import { ProcessConnector, type ProcessEvent } from "../../src/kernel/connector.ts";
@@ -16,11 +17,13 @@ import type { Sensor } from "./sensor.ts";
 /** Above this many a second they are counted. */
 const eventsPerSecond = 2000;
 const windowMs = 1000;
+/** By then what was queued at an overflow has been read, and who ended before it is reaped. */
+const resyncMs = 1000;
 
 export interface ProcessSensorDeps {
   readonly libc: NetlinkLibc;
   readonly reactor: Pick<Reactor, "add">;
-  readonly proc: Pick<Proc, "read" | "processStatus">;
+  readonly proc: Pick<Proc, "read" | "processStatus" | "pids">;
   /** The event that led to the processes of a control group, if an act of ours did. */
   readonly causeOf: (cgroup: string) => number | undefined;
   /** After an overflow: look at /proc again. */
@@ -29,21 +32,31 @@ export interface ProcessSensorDeps {
   readonly report: (where: string, error: unknown) => void;
 }
 
+interface Known {
+  readonly comm: string | undefined;
+  readonly cause: number | undefined;
+}
+
 export class ProcessSensor implements Sensor {
   readonly name = "processes";
   readonly grants = ["process.*"];
   readonly #deps: ProcessSensorDeps;
   /** Living processes as their last exec showed them, so that an exit can say who it was and why. */
-  readonly #known = new Map<number, { comm: string | undefined; cause: number | undefined }>();
+  readonly #known = new Map<number, Known>();
   #connector: ProcessConnector | null = null;
   #registration: Registration | null = null;
   #windowStarted = 0;
   #inWindow = 0;
   #storm = { forks: 0, execs: 0, exits: 0 };
   #stormTimer: number | undefined;
+  #resyncTimer: number | undefined;
 
   constructor(deps: ProcessSensorDeps) {
     this.#deps = deps;
+  }
+
+  get listening(): boolean {
+    return this.#registration?.active ?? false;
   }
 
   start(source: Source): void {
@@ -51,13 +64,17 @@ export class ProcessSensor implements Sensor {
     this.#connector = connector;
     const lost = (count: number | null, reason: string) =>
       source.publish("bus.gap", { source: source.name, from: null, to: null, count, reason });
-    const drain = () =>
+    const drain = (): "more" | void =>
       connector.drain({
         onEvent: (event) => this.#event(source, event),
-        onLost: (count, cpu) => lost(count, `process connector, CPU ${cpu}`),
+        onLost: (count, cpu) => {
+          lost(count, `process connector, CPU ${cpu}`);
+          this.#resyncSoon(source, drain);
+        },
         onOverflow: () => {
           lost(null, "ENOBUFS");
           this.#deps.rescan().catch((error) => this.#deps.report("process rescan", error));
+          this.#resyncSoon(source, drain);
         },
       });
     this.#registration = this.#deps.reactor.add(connector.fd, ["read"], drain, "process connector");
@@ -65,7 +82,8 @@ export class ProcessSensor implements Sensor {
 
   stop(): void {
     this.#deps.timers.clear(this.#stormTimer);
-    this.#stormTimer = undefined;
+    this.#deps.timers.clear(this.#resyncTimer);
+    this.#stormTimer = this.#resyncTimer = undefined;
     this.#registration?.remove();
     this.#connector?.close();
     this.#connector = null;
@@ -74,10 +92,10 @@ export class ProcessSensor implements Sensor {
   #event(source: Source, event: ProcessEvent): void {
     if (event.kind !== "fork" && event.kind !== "exec" && event.kind !== "exit") return;
     if (event.pid !== event.tgid) return;
-    if (this.#overRate(source, event.kind)) {
-      if (event.kind === "exit") this.#known.delete(event.pid);
-      return;
-    }
+    const known = this.#known.get(event.pid);
+    // Whoever had this number before, or this image, is gone: also when its end was lost.
+    this.#known.delete(event.pid);
+    if (this.#overRate(source, event.kind)) return;
     const subject = String(event.pid);
     switch (event.kind) {
       case "fork":
@@ -90,9 +108,7 @@ export class ProcessSensor implements Sensor {
         source.publish("process.execed", data, { subject, cause });
         break;
       }
-      case "exit": {
-        const known = this.#known.get(event.pid);
-        this.#known.delete(event.pid);
+      case "exit":
         source.publish("process.exited", {
           pid: event.pid,
           ppid: event.parentPid,
@@ -100,7 +116,34 @@ export class ProcessSensor implements Sensor {
           code: "code" in event.status ? event.status.code : null,
           signal: "signal" in event.status ? event.status.signal : null,
         }, { subject, cause: known?.cause });
-      }
+    }
+  }
+
+  #resyncSoon(source: Source, drain: () => "more" | void): void {
+    this.#resyncTimer ??= this.#deps.timers.set(() => {
+      this.#resyncTimer = undefined;
+      this.#resync(source, drain);
+    }, resyncMs);
+  }
+
+  /**
+   * Publishes the exits that were lost. An exit is queued before its process leaves /proc: so first
+   * who is there, then the queue to its end, and who is still known but was not there ended unheard.
+   */
+  #resync(source: Source, drain: () => "more" | void): void {
+    const living = new Set(this.#deps.proc.pids());
+    const before = [...this.#known];
+    if (drain() === "more") return this.#resyncSoon(source, drain);
+    for (const [pid, known] of before) {
+      if (living.has(pid) || this.#known.get(pid) !== known) continue;
+      this.#known.delete(pid);
+      if (this.#overRate(source, "exit")) continue;
+      source.publish("process.exited", {
+        pid,
+        ...(known.comm === undefined ? {} : { comm: known.comm }),
+        code: null,
+        signal: null,
+      }, { subject: String(pid), cause: known.cause });
     }
   }
 

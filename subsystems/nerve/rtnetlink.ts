@@ -22,9 +22,11 @@ export class RtnetlinkSensor implements Sensor {
   readonly #links = new Map<number, Link>();
   readonly #addresses = new Map<string, Address>();
   readonly #routes = new Map<string, Route>();
-  #subscription: { close(): void } | null = null;
+  #subscription: ReturnType<Rtnl["subscribe"]> | null = null;
   /** Changes that arrive while the tables are being dumped wait for the dump; null: none is. */
   #waiting: RtMessage[] | null = null;
+  /** Something changed that neither the dump under way nor a message tells of: dump once more. */
+  #stale = false;
   #source: Source | null = null;
 
   constructor(rtnl: Rtnl, report: (where: string, error: unknown) => void) {
@@ -32,14 +34,15 @@ export class RtnetlinkSensor implements Sensor {
     this.#report = report;
   }
 
+  get listening(): boolean {
+    return this.#subscription?.active ?? false;
+  }
+
   async start(source: Source): Promise<void> {
     this.#source = source;
     // Subscribe before the dump: what changes in between is then seen twice, never missed.
     this.#subscription = this.#rtnl.subscribe({
-      onMessage: (message) => {
-        if (this.#waiting === null) this.#apply(message);
-        else this.#waiting.push(message);
-      },
+      onMessage: (message) => this.#told(message),
       onOverflow: () => {
         source.publish("bus.gap", {
           source: "nerve.rtnetlink",
@@ -48,7 +51,9 @@ export class RtnetlinkSensor implements Sensor {
           count: null,
           reason: "ENOBUFS",
         });
-        this.#resync().catch((error) => this.#report("rtnetlink resync", error));
+        // Older than what was lost, and so than the dump that is to come.
+        if (this.#waiting !== null) this.#waiting.length = 0;
+        this.#resyncSoon();
       },
     });
     await this.#resync();
@@ -79,16 +84,44 @@ export class RtnetlinkSensor implements Sensor {
     return [...this.#routes.values()].map((route) => this.#routeInfo(route));
   }
 
+  #told(message: RtMessage): void {
+    // The kernel drops the IPv4 routes of a link that goes down, or loses its last address, without
+    // a word (ip-sysctl, skip_notify_on_dev_down): only asking tells.
+    const silent = this.#mayTakeRoutes(message);
+    if (this.#waiting === null) this.#apply(message);
+    else this.#waiting.push(message);
+    if (silent) this.#resyncSoon();
+  }
+
+  #mayTakeRoutes(message: RtMessage): boolean {
+    let index: number;
+    if (message.kind === "addr.del") index = message.address.index;
+    else if (message.kind === "link.del") index = message.link.index;
+    else if (message.kind === "link.new" && !message.link.up) index = message.link.index;
+    else return false;
+    if (this.#waiting !== null) return true;
+    return this.#routes.values().some((route) => route.family === 4 && route.index === index);
+  }
+
+  #resyncSoon(): void {
+    this.#resync().catch((error) => this.#report("rtnetlink resync", error));
+  }
+
   /** Dumps all three tables, publishes the difference, then what changed meanwhile. */
   async #resync(): Promise<void> {
-    if (this.#waiting !== null) return; // The dump under way answers this one too.
-    this.#waiting = [];
-    try {
-      await this.#dump();
-    } finally {
-      const changes = this.#waiting;
-      this.#waiting = null;
-      for (const message of changes) this.#apply(message);
+    this.#stale = true;
+    // The dump under way may have asked already for what is stale now: another follows it.
+    if (this.#waiting !== null) return;
+    while (this.#stale) {
+      this.#stale = false;
+      this.#waiting = [];
+      try {
+        await this.#dump();
+      } finally {
+        const changes = this.#waiting;
+        this.#waiting = null;
+        for (const message of changes) this.#apply(message);
+      }
     }
   }
 

@@ -1,7 +1,14 @@
 import assert from "node:assert/strict";
 import { Bus } from "../../bus/bus.ts";
 import type { AnyEvent } from "../../bus/envelope.ts";
-import type { Address, Link, Route, RtListener, Rtnl } from "../../src/kernel/rtnetlink.ts";
+import type {
+  Address,
+  Link,
+  Route,
+  RtListener,
+  RtMessage,
+  Rtnl,
+} from "../../src/kernel/rtnetlink.ts";
 import { RtnetlinkSensor } from "./rtnetlink.ts";
 
 const eth0: Link = {
@@ -128,4 +135,60 @@ Deno.test("RtnetlinkSensor applies what changes during a dump after the dump", a
   await sensor.start(source);
   assert.deepEqual(types().at(-1), "addr.added");
   assert.equal(sensor.links()[0]?.addresses.length, 2);
+});
+
+/** Until every dump asked for has been answered. */
+const settled = () => new Promise((resolve) => setTimeout(resolve, 5));
+
+Deno.test("RtnetlinkSensor dumps again for what was lost while it dumped", async () => {
+  const { rtnl, sensor, source, types, faults } = setUp();
+  await sensor.start(source);
+  types();
+  rtnl.duringDump = () => {
+    rtnl.duringDump = null;
+    // The links are asked for already: what is lost now is in no answer of this dump. What was told
+    // before the loss is older than the next one.
+    rtnl.listener!.onMessage({ kind: "link.new", link: { ...eth0, carrier: true } });
+    rtnl.links = [{ ...eth0, carrier: false }];
+    rtnl.listener!.onOverflow();
+  };
+  rtnl.listener!.onOverflow();
+  await settled();
+  assert.deepEqual(types(), ["bus.gap", "bus.gap", "link.down"]);
+  assert.equal(sensor.links()[0]?.carrier, false);
+  assert.deepEqual(faults, []);
+});
+
+Deno.test("RtnetlinkSensor finds the IPv4 routes that go without a word", async () => {
+  const down: RtMessage = { kind: "link.new", link: { ...eth0, up: false } };
+  for (
+    const [told, expected] of [
+      [down, ["link.down", "route.removed"]],
+      [{ kind: "addr.del", address }, ["addr.removed", "route.removed"]],
+      [{ kind: "link.del", link: eth0 }, ["link.removed", "addr.removed", "route.removed"]],
+    ] as [RtMessage, string[]][]
+  ) {
+    const { rtnl, sensor, source, types } = setUp();
+    await sensor.start(source);
+    types();
+    rtnl.routes = [];
+    if (told.kind !== "link.new") rtnl.addresses = [];
+    rtnl.links = told.kind === "link.del" ? [] : told.kind === "link.new" ? [told.link] : [eth0];
+    rtnl.listener!.onMessage(told);
+    await settled();
+    assert.deepEqual(types(), expected, told.kind);
+    assert.deepEqual(sensor.routes(), []);
+  }
+});
+
+Deno.test("RtnetlinkSensor asks no more than it must for a link that holds no routes", async () => {
+  const { rtnl, sensor, source } = setUp();
+  await sensor.start(source);
+  let dumps = 0;
+  rtnl.duringDump = () => dumps++;
+  const eth1 = { ...eth0, index: 3, name: "eth1", up: false };
+  rtnl.listener!.onMessage({ kind: "link.new", link: eth1 });
+  rtnl.listener!.onMessage({ kind: "link.new", link: { ...eth0, mtu: 1400 } });
+  await settled();
+  assert.equal(dumps, 0);
 });

@@ -59,6 +59,10 @@ export class Sampler implements Sensor {
     return this.#last;
   }
 
+  get listening(): boolean {
+    return this.#running;
+  }
+
   start(source: Source): void {
     this.#running = true;
     const tick = () => {
@@ -114,7 +118,12 @@ export class Sampler implements Sensor {
   /** CLOCK_REALTIME against CLOCK_BOOTTIME: a change of the difference is a step. */
   #watchClock(source: Source): void {
     const { clocks } = this.#deps;
-    const offset = clocks.realtime() - clocks.boottime();
+    const before = clocks.boottime();
+    const wall = clocks.realtime();
+    const after = clocks.boottime();
+    // The machine stood still between the readings: they say nothing of each other.
+    if (after - before > stepThresholdUs / 2) return;
+    const offset = wall - before;
     const by = this.#clockOffset === null ? 0 : offset - this.#clockOffset;
     this.#clockOffset = offset;
     if (Math.abs(by) > stepThresholdUs) {

@@ -1,5 +1,8 @@
 import assert from "node:assert/strict";
-import { cpuShares } from "./sampler.ts";
+import { Bus } from "../../bus/bus.ts";
+import type { Proc } from "../../src/kernel/proc.ts";
+import type { ProcessTable } from "./process_table.ts";
+import { cpuShares, Sampler } from "./sampler.ts";
 
 const zero = { user: 0, nice: 0, system: 0, idle: 0, iowait: 0, irq: 0, softirq: 0, steal: 0 };
 
@@ -22,4 +25,57 @@ Deno.test("cpuShares() answers zeros when no time has passed or a counter went b
   assert.deepEqual(cpuShares(zero, zero), { busy: 0, user: 0, system: 0, iowait: 0 });
   const back = cpuShares({ ...zero, iowait: 50, idle: 10 }, { ...zero, iowait: 40, idle: 20 });
   assert.deepEqual(back, { busy: 0, user: 0, system: 0, iowait: 0 });
+});
+
+Deno.test("Sampler tells a step of the wall clock from a machine that stood still", async () => {
+  let [wall, boot, pause] = [1e15, 5e6, 0];
+  const clocks = {
+    realtime: () => {
+      const now = wall;
+      // Stopped by its host right after the reading.
+      wall += pause;
+      boot += pause;
+      pause = 0;
+      return now;
+    },
+    boottime: () => boot,
+  };
+  const bus = new Bus({
+    boot: "00112233",
+    clock: { wall: () => 0, mono: () => 0 },
+    ringBytes: 1 << 20,
+  });
+  const steps: number[] = [];
+  bus.subscribe("clock.stepped", (event) => {
+    if (event.type === "clock.stepped") steps.push(event.data.by_ms);
+  });
+  const nothing = () => null;
+  const proc = { meminfo: nothing, stat: nothing, loadavg: nothing, uptime: nothing };
+  let alarm = () => {};
+  const sampler = new Sampler({
+    proc: proc as unknown as Proc,
+    table: { scan: () => Promise.resolve() } as unknown as ProcessTable,
+    clocks,
+    timers: { set: (run) => (alarm = run, 1), clear: () => {} },
+    mounts: () => [],
+    room: () => Promise.resolve(null),
+    report: (where, error) => assert.fail(`${where}: ${error}`),
+  });
+  const tick = async (seconds: number) => {
+    wall += seconds * 1e6;
+    boot += seconds * 1e6;
+    alarm();
+    await new Promise((resolve) => setTimeout(resolve, 0));
+  };
+  sampler.start(bus.source("nerve.sampler", sampler.grants));
+  await tick(1);
+  pause = 2e6;
+  await tick(1);
+  await tick(1);
+  assert.deepEqual(steps, []);
+  wall -= 3e6;
+  await tick(1);
+  await tick(1);
+  assert.deepEqual(steps, [-3000]);
+  sampler.stop();
 });

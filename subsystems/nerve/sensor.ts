@@ -11,9 +11,11 @@ export interface Sensor {
   readonly name: string;
   /** Topic patterns it may publish besides `bus.gap`. */
   readonly grants: readonly string[];
+  /** False when it hears nothing: the reactor takes a handler away that fails time after time. */
+  readonly listening: boolean;
   /** Begins to listen; a throw means this kernel or machine does not offer it. */
   start(source: Source): void | Promise<void>;
-  /** Stops listening and closes what it opened. Idempotent. */
+  /** Stops listening and closes what it opened, also after a start that failed. Idempotent. */
   stop(): void;
 }
 
@@ -53,29 +55,41 @@ export class SensorHost {
       entry.state = "running";
       this.#own.publish("sensor.started", { sensor: sensor.name });
     } catch (error) {
-      entry.state = "failed";
-      entry.error = error instanceof Error ? error.message : String(error);
-      this.#own.publish("sensor.failed", { sensor: sensor.name, error: entry.error });
+      this.#stop(entry);
+      this.#failed(entry, error);
     }
   }
 
-  /** Stops all, last started first. */
+  /** Stops all, last started first. Never throws: one that refuses must not keep the rest open. */
   stop(): void {
     for (const entry of [...this.#running.values()].reverse()) {
       if (entry.state !== "running") continue;
       entry.state = "stopped";
-      entry.sensor.stop();
+      this.#stop(entry);
     }
   }
 
   /** Each sensor's state and counts since it started. */
   info(): SensorInfo[] {
-    return [...this.#running.values()].map(({ sensor, state, events, gaps, error }) => ({
-      name: sensor.name,
-      state,
-      events,
-      gaps,
-      error,
-    }));
+    return [...this.#running.values()].map(({ sensor, state, events, gaps, error }) => {
+      const counts = { name: sensor.name, events, gaps };
+      return state === "running" && !sensor.listening
+        ? { ...counts, state: "failed", error: "its handler failed too often and was taken away" }
+        : { ...counts, state, error };
+    });
+  }
+
+  #stop(entry: Running): void {
+    try {
+      entry.sensor.stop();
+    } catch (error) {
+      this.#failed(entry, error);
+    }
+  }
+
+  #failed(entry: Running, error: unknown): void {
+    entry.state = "failed";
+    entry.error = error instanceof Error ? error.message : String(error);
+    this.#own.publish("sensor.failed", { sensor: entry.sensor.name, error: entry.error });
   }
 }

@@ -20,13 +20,15 @@ class Fake implements Sensor {
   readonly grants = ["clock.stepped"];
   source: Source | null = null;
   stopped = 0;
-  constructor(readonly name: string, readonly fault?: string) {}
+  listening = true;
+  constructor(readonly name: string, readonly fault?: string, readonly stuck?: string) {}
   start(source: Source): void {
     if (this.fault !== undefined) throw new Error(this.fault);
     this.source = source;
   }
   stop(): void {
     this.stopped++;
+    if (this.stuck !== undefined) throw new Error(this.stuck);
   }
 }
 
@@ -71,5 +73,35 @@ Deno.test("SensorHost.stop() stops each running sensor once", async () => {
   await host.start(broken);
   host.stop();
   host.stop();
-  assert.deepEqual([good.stopped, broken.stopped], [1, 0]);
+  assert.deepEqual([good.stopped, broken.stopped], [1, 1], "broken: by its start that failed");
+});
+
+Deno.test("SensorHost.start() closes what a sensor opened before it failed", async () => {
+  const { host, seen } = setUp();
+  const broken = new Fake("broken", "dump: ETIMEDOUT", "close: EBADF");
+  await host.start(broken);
+  assert.equal(broken.stopped, 1);
+  assert.equal(host.info()[0]?.error, "dump: ETIMEDOUT");
+  assert.deepEqual(seen, ["sensor.failed", "sensor.failed"], "its stop, and its start");
+});
+
+Deno.test("SensorHost.stop() stops the rest though one refuses, and says which", async () => {
+  const { host, seen } = setUp();
+  const [first, stuck] = [new Fake("first"), new Fake("stuck", undefined, "sendto: ENOBUFS")];
+  await host.start(first);
+  await host.start(stuck);
+  host.stop();
+  assert.equal(first.stopped, 1);
+  assert.deepEqual(seen.slice(2), ["sensor.failed"]);
+  assert.deepEqual(host.info().map(({ state }) => state), ["stopped", "failed"]);
+});
+
+Deno.test("SensorHost.info() tells of a sensor whose handler was taken away", async () => {
+  const { host } = setUp();
+  const sensor = new Fake("clock");
+  await host.start(sensor);
+  sensor.listening = false;
+  const [info] = host.info();
+  assert.equal(info?.state, "failed");
+  assert.match(info?.error ?? "", /handler/);
 });

@@ -25,6 +25,10 @@ export class UeventSensor implements Sensor {
     this.#reactor = reactor;
   }
 
+  get listening(): boolean {
+    return this.#registration?.active ?? false;
+  }
+
   start(source: Source): void {
     const socket = new UeventSocket(this.#libc);
     this.#socket = socket;

@@ -1,9 +1,12 @@
 /** File events of the real kernel: a storm ends in events or in an overflow that is told. */
 import assert from "node:assert/strict";
+import { Bus } from "../../bus/bus.ts";
 import { BlockingCalls } from "../../src/kernel/blocking.ts";
 import { IN, Inotify } from "../../src/kernel/inotify.ts";
 import { openLibc } from "../../src/kernel/libc.ts";
 import { Reactor } from "../../src/kernel/reactor.ts";
+import { runtimeAlarms } from "../../src/kernel/timers.ts";
+import { FileSensor } from "../../subsystems/nerve/files.ts";
 import { kernelTest, nothing, until } from "./harness.ts";
 
 const libc = openLibc();
@@ -90,4 +93,51 @@ kernelTest(
       assert.ok(watch.state === "done" && watch.value !== null);
       assert.deepEqual([inotify.remove(watch.value), inotify.remove(watch.value)], [true, false]);
     }),
+);
+
+kernelTest(
+  "FileSensor follows its path, not the directory that once was there",
+  nothing,
+  async () => {
+    const parent = Deno.makeTempDirSync();
+    const path = `${parent}/watched`;
+    const bus = new Bus({
+      boot: "00112233",
+      clock: { wall: () => 0, mono: () => 0 },
+      ringBytes: 1 << 20,
+    });
+    const told: string[] = [];
+    bus.subscribe(["file.created", "bus.gap"], (event) => {
+      if (event.type === "file.created") told.push(event.data.path);
+      else told.push(event.type);
+    });
+    const reactor = new Reactor(libc, (where, error) => assert.fail(`${where}: ${error}`));
+    const running = reactor.run();
+    const sensor = new FileSensor(libc, reactor, new BlockingCalls(), runtimeAlarms);
+    sensor.start(bus.source("nerve.files", [...sensor.grants, "bus.gap"]));
+    Deno.mkdirSync(path);
+    assert.equal(await sensor.watch(path), null);
+    const takes = [
+      () => Deno.removeSync(path, { recursive: true }),
+      () => Deno.renameSync(path, `${parent}/other`),
+    ];
+    for (const take of takes) {
+      Deno.writeTextFileSync(`${path}/first`, "");
+      await until(() => told.includes(`${path}/first`));
+      take();
+      Deno.mkdirSync(path);
+      await until(() => told.filter((each) => each === "bus.gap").length === 2);
+      Deno.writeTextFileSync(`${path}/second`, "");
+      await until(() => told.includes(`${path}/second`));
+      told.length = 0;
+    }
+    Deno.writeTextFileSync(`${parent}/other/unseen`, "");
+    Deno.writeTextFileSync(`${path}/last`, "");
+    await until(() => told.length > 0);
+    assert.deepEqual(told, [`${path}/last`]);
+    sensor.stop();
+    await reactor.close();
+    await running;
+    Deno.removeSync(parent, { recursive: true });
+  },
 );

@@ -1,10 +1,12 @@
 /** Links, addresses and routes of a network namespace of our own. */
 import assert from "node:assert/strict";
+import { Bus } from "../../bus/bus.ts";
 import { openLibc } from "../../src/kernel/libc.ts";
 import { Reactor } from "../../src/kernel/reactor.ts";
 import { type RtMessage, Rtnl } from "../../src/kernel/rtnetlink.ts";
 import { SockDiag } from "../../src/kernel/sockdiag.ts";
 import { UeventSocket } from "../../src/kernel/uevent.ts";
+import { RtnetlinkSensor } from "../../subsystems/nerve/rtnetlink.ts";
 import { all, capability, kernelTest, nothing, program, unshareable, until } from "./harness.ts";
 
 const apart = { module: import.meta.url, unshare: ["--net"] };
@@ -155,6 +157,40 @@ kernelTest(
       const after = messages.length;
       await new Promise((resolve) => setTimeout(resolve, 50));
       assert.equal(messages.length, after);
+    }),
+  apart,
+);
+
+kernelTest(
+  "RtnetlinkSensor holds no route that went without a word, with its link or its address",
+  need,
+  () =>
+    withRtnl(async (rtnl) => {
+      ip("link", "add", "veth-a", "type", "veth", "peer", "name", "veth-b");
+      ip("link", "set", "veth-b", "up");
+      const sensor = new RtnetlinkSensor(rtnl, (where, error) => assert.fail(`${where}: ${error}`));
+      const bus = new Bus({
+        boot: "00112233",
+        clock: { wall: () => 0, mono: () => 0 },
+        ringBytes: 1 << 20,
+      });
+      await sensor.start(bus.source("nerve.rtnetlink", [...sensor.grants, "bus.gap"]));
+      const holds = (gateway: string) =>
+        sensor.routes().some((route) => route.gateway === gateway && route.link === "veth-a");
+      const takes = [
+        ["link", "set", "veth-a", "down"],
+        ["addr", "flush", "dev", "veth-a"],
+        ["link", "del", "veth-a"],
+      ];
+      for (const take of takes) {
+        ip("link", "set", "veth-a", "up");
+        ip("addr", "replace", "10.9.0.2/24", "dev", "veth-a");
+        ip("route", "add", "default", "via", "10.9.0.1");
+        await until(() => holds("10.9.0.1"));
+        ip(...take);
+        await until(() => !holds("10.9.0.1"));
+      }
+      sensor.stop();
     }),
   apart,
 );

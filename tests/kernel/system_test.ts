@@ -54,7 +54,8 @@ kernelTest(
       Deno.writeTextFileSync("/dev/kmsg", line);
       await until(() => records.some(({ text }) => `${text}\n` === line));
       assert.ok(records.every(({ seq }, at) => at === 0 || seq > (records[at - 1]?.seq ?? 0)));
-      assert.deepEqual([kmsg.malformed, lost], [0, 0]);
+      // A host that has run for long has overwritten the first ones: those, and no others.
+      assert.deepEqual([kmsg.malformed, lost], [0, records[0]?.seq]);
       assert.equal(records.find(({ text }) => `${text}\n` === line)?.facility, 1);
       registration.remove();
       kmsg.close();
