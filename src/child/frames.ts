@@ -5,6 +5,7 @@
  * UTF-8, not JSON, of no known type, or too many a second is a fault, which is a value. Must never
  * throw on input, nor hold more of it than one line.
  */
+import { lineEnds } from "./lines.ts";
 import { TokenBucket } from "./rate.ts";
 
 /** Longest line either side may send, in bytes, newline included. */
@@ -52,24 +53,24 @@ export class FrameDecoder<T> {
   /** Takes bytes as they come; answers the frames and faults they complete, in order. */
   push(chunk: Uint8Array): Frame<T>[] {
     const frames: Frame<T>[] = [];
-    let refused = 0;
-    let start = 0;
-    for (;;) {
+    for (let start = 0;;) {
       const end = chunk.indexOf(newline, start);
-      this.#keep(chunk.subarray(start, end < 0 ? chunk.length : end));
-      if (end < 0) break;
-      start = end + 1;
-      // One fault for all of a flood: a flood of faults would be no better.
-      if (this.#bucket.take()) frames.push(this.#finish());
-      else {
-        refused++;
-        this.#reset();
+      if (end >= 0 && !this.#bucket.take()) {
+        frames.push(this.#refuse(chunk.subarray(start)));
+        return frames;
       }
+      this.#keep(chunk.subarray(start, end < 0 ? chunk.length : end));
+      if (end < 0) return frames;
+      frames.push(this.#finish());
+      start = end + 1;
     }
-    if (refused > 0) {
-      frames.push(fault("too_fast", `${refused} frames over ${this.#bucket.perSecond} a second`));
-    }
-    return frames;
+  }
+
+  /** One fault for all lines of a flood, none of which is looked at: faults would flood as well. */
+  #refuse(lines: Uint8Array): Frame<T> {
+    this.#reset();
+    this.#keep(lines.subarray(lines.lastIndexOf(newline) + 1));
+    return fault("too_fast", `${lineEnds(lines)} frames over ${this.#bucket.perSecond} a second`);
   }
 
   /** The stream ended: a line without its newline is a fault. */

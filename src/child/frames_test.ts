@@ -129,6 +129,19 @@ Deno.test("FrameDecoder.push() answers a flood with one fault that counts it", (
   assert.deepEqual(kinds(reading.push(encode(note))), ["x"]);
 });
 
+Deno.test("FrameDecoder.push() counts a flood of short frames without looking at each", () => {
+  let looks = 0;
+  const reading = decoder({ perSecond: 10, burst: 2, now: () => (looks++, 0) });
+  looks = 0;
+  const note = '{"type":"note","text":"x"}';
+  const frames = reading.push(encode(`${note}\n${"\n".repeat(60_000)}{"ty`));
+  assert.deepEqual(kinds(frames), ["x", "not_json", "too_fast"]);
+  assert.match((frames[2] as { fault: FrameFault }).fault.detail, /^59999 frames over/);
+  assert.ok(looks <= 3, `the clock was read ${looks} times`);
+  const [unfinished] = reading.end();
+  assert.match((unfinished as { fault: FrameFault }).fault.detail, /^4 bytes/);
+});
+
 Deno.test("encodeFrame() refuses what the other side would", () => {
   const fault = encodeFrame({ type: "note", text: "x".repeat(70_000) });
   assert(!(fault instanceof Uint8Array));

@@ -48,3 +48,24 @@ Deno.test("MeteredLines.push() lets the burst through and counts what it refuses
   assert.equal(lines.end(), 1);
   assert.equal(lines.end(), 0);
 });
+
+Deno.test("MeteredLines.push() counts a flood of short lines without looking at each", () => {
+  let looks = 0;
+  const seen: string[] = [];
+  let lost = 0;
+  const lines = new MeteredLines(
+    { maxBytes: 64, perSecond: 1, burst: 2, now: () => looks++ },
+    (line) => {
+      seen.push(line.line);
+      lost += line.lost;
+    },
+  );
+  looks = 0;
+  lines.push(encode("be"));
+  lines.push(encode(`gun\n${"\n".repeat(60_000)}la`));
+  lines.push(encode("st"));
+  assert.ok(looks <= 4, `the clock was read ${looks} times`);
+  assert.equal(lines.end(), 0);
+  assert.deepEqual(seen, ["begun", "", "last"]);
+  assert.equal(lost, 59_999);
+});

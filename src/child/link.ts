@@ -119,6 +119,11 @@ export class ChildLink<In extends Incoming, Out extends object> {
     return this.#phase === "ready" && this.#reason === null;
   }
 
+  /** As many requests are open as may be: the next is refused. */
+  get busy(): boolean {
+    return this.#open.size >= this.#limits.open;
+  }
+
   /** Queues a frame; false when the child has ended, does not read, or the frame is too long. */
   send(frame: Out): boolean {
     if (this.#phase === "ended" || this.#reason !== null) return false;
@@ -143,7 +148,7 @@ export class ChildLink<In extends Incoming, Out extends object> {
    */
   request(make: (id: number) => Out, deadlineMs: number): Promise<Reply<In>> {
     if (!this.ready) return Promise.resolve(refusal("ended", "not ready"));
-    if (this.#open.size >= this.#limits.open) {
+    if (this.busy) {
       return Promise.resolve(refusal("busy", `${this.#open.size} requests are open`));
     }
     const id = this.#nextId++;
@@ -227,10 +232,11 @@ export class ChildLink<In extends Incoming, Out extends object> {
       ...this.#guards(),
       onChunk: (chunk) => {
         for (const frame of decoder.push(chunk)) {
-          if (this.#phase === "ended" || this.#reason !== null) return;
+          if (this.#phase === "ended" || this.#reason !== null) break;
           if (frame.ok) this.#receive(frame.frame);
           else this.#misbehave(faultText(frame.fault));
         }
+        return floodPause(chunk);
       },
     });
   }

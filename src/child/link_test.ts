@@ -145,6 +145,15 @@ Deno.test("ChildLink kills at the first word outside the contract", async () => 
   }
 });
 
+Deno.test("ChildLink takes an endless line no faster than any flood", async () => {
+  const on = await linked("exec /bin/busybox dd if=/dev/zero bs=65536", { readyMs: 400 });
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  const io = await Deno.readTextFile(`/proc/${on.child.pid}/io`);
+  const written = Number(/^wchar: (\d+)$/m.exec(io)?.[1]);
+  assert(written < 8 << 20, `${written} bytes in 300 ms`);
+  assert.equal(await endOf(on), "not ready within 400 ms (SIGKILL)");
+});
+
 Deno.test("ChildLink kills a child that does not read", async () => {
   const on = await linked(`echo '{"type":"ready"}'; sleep 100`);
   await until("ready", () => on.link.ready);

@@ -21,7 +21,7 @@ export interface OutputOptions {
   readonly timers: Timers;
   readonly report: Report;
   readonly onChunk: OnChunk;
-  /** Called at the end of the stream, not when cancelled. */
+  /** Called once: at the end of the stream, or when it is cancelled. */
   readonly onEnd?: () => void;
 }
 
@@ -29,7 +29,7 @@ export class Output {
   /** Settles at the end, or when cancelled. Never rejects. */
   readonly done: Promise<void>;
   readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
-  #cancelled = false;
+  #over = false;
 
   constructor(stream: ReadableStream<Uint8Array>, readonly options: OutputOptions) {
     this.#reader = stream.getReader();
@@ -38,12 +38,12 @@ export class Output {
 
   /** Closes our end of the pipe, whoever still holds the other. */
   cancel(): void {
-    this.#cancelled = true;
+    this.#end();
     this.#reader.cancel().catch((error) => this.options.report("cancel child output", error));
   }
 
   async #drain(): Promise<void> {
-    const { timers, onChunk, onEnd, report } = this.options;
+    const { timers, onChunk, report } = this.options;
     try {
       for (;;) {
         const { value, done } = await this.#reader.read();
@@ -52,9 +52,15 @@ export class Output {
         if (pause > 0) await sleep(timers, pause);
       }
     } catch (error) {
-      if (!this.#cancelled) report("read child output", error);
+      if (!this.#over) report("read child output", error);
     }
-    if (!this.#cancelled) this.#guard(() => onEnd?.());
+    this.#end();
+  }
+
+  #end(): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#guard(() => this.options.onEnd?.());
   }
 
   #guard<T>(run: () => T): T | undefined {

@@ -23,6 +23,7 @@ import {
   spawnFault,
 } from "./program.ts";
 import { late, type Report, type Timers, within } from "./timers.ts";
+import { Turns } from "./turns.ts";
 
 export type { SpawnFault } from "./program.ts";
 
@@ -102,7 +103,7 @@ export interface Child {
   readonly stderr: ReadableStream<Uint8Array>;
   /** Signals the child's process group; false when the child has exited. */
   signal(name: "SIGTERM" | "SIGKILL" | "SIGINT" | "SIGHUP"): boolean;
-  /** Kills the whole tree: its cgroup when there is one, else its process group. Never rejects. */
+  /** Kills the whole tree: its cgroup when there is one, and its process group. Never rejects. */
   kill(): Promise<void>;
 }
 
@@ -131,6 +132,10 @@ export interface SpawnerOptions {
 
 /** Looking a program up may meet a dead disk: longer than this is ETIMEDOUT. */
 const lookupMs = 5000;
+/** Look-ups at once: one that hangs holds a thread of the runtime's 32, which all files need. */
+const lookupsAtOnce = 8;
+/** More than all acts and services together want at once. */
+const lookupsWaiting = 1024;
 /** Exit code of the waiting shell when we closed its stdin instead of letting it go on. */
 const notReleased = 125;
 
@@ -143,6 +148,7 @@ const waitThenExec = {
 export class Spawner {
   readonly #options: SpawnerOptions;
   readonly #files: FileFacts;
+  readonly #lookups = new Turns(lookupsAtOnce, lookupsWaiting);
 
   constructor(options: SpawnerOptions) {
     this.#options = options;
@@ -151,7 +157,8 @@ export class Spawner {
 
   /**
    * Starts a child in a session of its own, with exactly the given environment and fds 0–2. It is
-   * in its group before its first instruction. Never rejects.
+   * in its group before its first instruction; in one, the variables a shell keeps for itself (PWD,
+   * OLDPWD, SHLVL, IFS, OPTIND, PPID, _) are not the given ones. Never rejects.
    */
   async spawn(request: SpawnRequest): Promise<Spawned> {
     const { argv, group } = request;
@@ -218,8 +225,13 @@ export class Spawner {
     cwd: string,
     env: Readonly<Record<string, string>>,
   ): Promise<string | SpawnFault> {
-    return await checkDirectory(this.#files, cwd) ??
-      await findProgram(this.#files, name, cwd, env.PATH);
+    if (await this.#lookups.take() !== "mine") return spawnFault("exec", name, "EAGAIN");
+    try {
+      return await checkDirectory(this.#files, cwd) ??
+        await findProgram(this.#files, name, cwd, env.PATH);
+    } finally {
+      this.#lookups.done();
+    }
   }
 }
 
@@ -303,7 +315,8 @@ class SpawnedChild implements Child {
     if (this.group !== null) {
       try {
         await this.group.kill();
-        return;
+        // Root can move itself into another group, out of reach of this one's kill.
+        if (this.#exited) return;
       } catch (error) {
         this.#report(`kill ${this.group.path}`, error);
       }

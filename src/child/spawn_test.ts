@@ -222,6 +222,24 @@ testNeeding(
   },
 );
 
+testNeeding(needGroups, "Child.kill() ends a child that left its cgroup", async () => {
+  const on = rig();
+  await withGroups(on, async (groups, directory) => {
+    const group = await groups.create("runaway");
+    const script = 'trap "" TERM; echo $$ > "$1/cgroup.procs"; echo moved; sleep 100';
+    const child = await started(on, { argv: sh(script, "sh", directory), group });
+    const reader = child.stdout.getReader();
+    assert.equal(new TextDecoder().decode((await reader.read()).value), "moved\n");
+    await child.kill();
+    const deadline = new Promise((resolve) => setTimeout(resolve, 1000, "lives on"));
+    const exit = await Promise.race([child.exit, deadline]);
+    if (exit === "lives on") Deno.kill(-child.pid, "SIGKILL");
+    assert.deepEqual(exit, { code: null, signal: "SIGKILL" });
+    await Promise.all([reader.cancel(), child.stderr.cancel(), group.remove()]);
+  });
+  assert.deepEqual(on.reports, []);
+});
+
 Deno.test("Child.stdin.write() answers false once the child does not read", async () => {
   const on = rig();
   const child = await started(on, { argv: ["/bin/busybox", "true"], stdin: "piped" });
@@ -246,4 +264,23 @@ Deno.test("Spawner.spawn() gives up on a disk that does not answer", async () =>
   const spawned = await spawner.spawn({ argv: ["x"] });
   assert(!spawned.ok);
   assert.equal(spawned.fault.message, 'exec "x": ETIMEDOUT');
+});
+
+Deno.test("Spawner.spawn() leaves the runtime's threads to others while a disk hangs", async () => {
+  const on = rig();
+  let hanging = 0;
+  const spawner = new Spawner({
+    ...on,
+    timers: { ...on.timers, set: (run) => on.timers.set(run, 1) },
+    files: {
+      stat: () => {
+        hanging++;
+        return new Promise(() => {});
+      },
+    },
+  });
+  const argv = ["/data/x"];
+  const all = await Promise.all(Array.from({ length: 40 }, () => spawner.spawn({ argv })));
+  assert(all.every((spawned) => !spawned.ok && spawned.fault.code === "ETIMEDOUT"));
+  assert.equal(hanging, 8);
 });

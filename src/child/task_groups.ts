@@ -47,6 +47,8 @@ export class CgroupTasks implements TaskGroups {
     const group = open(path.slice(1));
     group.create();
     const bounds: [string, number | undefined][] = [
+      // What a child of ours made in its group would keep the group from being removed.
+      ["cgroup.max.descendants", 0],
       ["memory.max", limits.memoryBytes],
       // Half a killed tree is worse than none: the group goes as a whole, whoever's bound was hit.
       ["memory.oom.group", 1],

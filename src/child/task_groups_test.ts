@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { FakeTimers } from "./fake_timers.ts";
 import { CgroupTasks, type ControlGroup } from "./task_groups.ts";
+import { needGroups, rig, testNeeding, withGroups } from "./testing.ts";
 
 /** A group that stays populated for so many looks after a kill, and writes down what is done. */
 class FakeGroup implements ControlGroup {
@@ -59,6 +60,7 @@ Deno.test("CgroupTasks.create() makes the group with its bounds", async () => {
   assert.deepEqual(opened, ["tasks/act-1"]);
   assert.deepEqual(group.done, [
     "create",
+    "cgroup.max.descendants=0",
     "memory.max=1048576",
     "memory.oom.group=1",
     "pids.max=8",
@@ -87,7 +89,10 @@ Deno.test("TaskGroup.remove() kills what is left and waits until it is gone", as
   const removed = (await groups.create("x")).remove();
   await timers.advance(2000);
   await removed;
-  assert.deepEqual(group.done, ["create", "memory.oom.group=1", "kill", "remove"]);
+  assert.deepEqual(group.done, [
+    ...["create", "cgroup.max.descendants=0", "memory.oom.group=1"],
+    ...["kill", "remove"],
+  ]);
 });
 
 Deno.test("TaskGroup.remove() rejects when the group does not empty", async () => {
@@ -97,4 +102,14 @@ Deno.test("TaskGroup.remove() rejects when the group does not empty", async () =
   const rejected = assert.rejects(removed, { code: "EBUSY" });
   await timers.advance(40_000);
   await rejected;
+});
+
+testNeeding(needGroups, "CgroupTasks.create() makes groups that none can be made in", async () => {
+  const on = rig();
+  await withGroups(on, async (groups, directory) => {
+    const group = await groups.create("act-1");
+    // One that stayed behind would keep its parent from being removed.
+    assert.throws(() => Deno.mkdirSync(`${directory}/act-1/inside`), { code: "EAGAIN" });
+    await group.remove();
+  });
 });

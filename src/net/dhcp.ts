@@ -315,17 +315,16 @@ function onNak(state: Asking, reply: DhcpReply, now: number, context: DhcpContex
 }
 
 function onRenew(state: DhcpState, now: number, context: DhcpContext): Step {
+  // It has just asked; a second question would throw the answer to the first away.
+  if ("exchange" in state && now - state.exchange.sentAt < justAskedMs) return stay(state);
   switch (state.name) {
     case "stopped":
     case "down":
       return stay(state);
     case "init":
-      return discover(state.held, 0, now, context);
     case "selecting":
     case "requesting":
     case "rebooting":
-      // It has just asked; a second question would throw the answer to the first away.
-      if (now - state.exchange.sentAt < justAskedMs) return stay(state);
       return discover(state.held, 0, now, context);
     case "bound":
     case "renewing":

@@ -59,7 +59,8 @@ export interface DhcpClientOptions extends DhcpContext {
 
 export type Renewal =
   | { readonly ok: true; readonly lease: LeaseInfo }
-  | { readonly ok: false; readonly reason: string };
+  /** `missing`: there is no such link, or none that asks by DHCP. */
+  | { readonly ok: false; readonly reason: string; readonly missing?: true };
 
 /** setTimeout takes 31 bits of ms; a longer wait is taken in pieces. */
 const longestTimerMs = 0x7fff_ffff;
@@ -69,6 +70,8 @@ export class DhcpClient {
   readonly #options: DhcpClientOptions;
   #state: DhcpState = initialState;
   #cancelTimer: (() => void) | null = null;
+  /** What the timer is set for, ms. */
+  #armedFor: number | null = null;
   readonly #queue: DhcpEvent[] = [];
   #stepping = false;
   /** Address changes, one after the other: a withdrawal must not overtake its apply. */
@@ -129,8 +132,24 @@ export class DhcpClient {
       this.#lastFailure = "no answer";
       this.#cause = cause;
       this.#waiters.add(settle);
-      this.#dispatch({ type: "renew", now: this.#options.timers.now() });
+      if (this.lease === null) this.#ask();
+      else this.#change(() => this.#putBack().finally(() => this.#ask()));
     });
+  }
+
+  #ask(): void {
+    this.#dispatch({ type: "renew", now: this.#options.timers.now() });
+  }
+
+  /**
+   * A server answers a renewal at the address it gave (RFC 2131 §4.1): should somebody have taken
+   * that off the link, no answer would ever arrive.
+   */
+  async #putBack(): Promise<void> {
+    const { lease } = this;
+    if (lease === null) return;
+    const put = await this.#options.apply(lease);
+    if (!put.ok) this.#lastFailure = put.reason;
   }
 
   /** Gives the lease back and takes its address away, for the `reason` that is told. Never rejects. */
@@ -146,6 +165,15 @@ export class DhcpClient {
     const read = readReply(packet);
     if (read.ok) this.#dispatch({ type: "reply", now, reply: read.reply });
     else this.#dispatch({ type: "noise", now, reason: read.reason });
+  }
+
+  /** An answer that came in time must not be overtaken by the alarm about its absence. */
+  #drain(): void {
+    try {
+      this.#options.port.drain?.();
+    } catch (error) {
+      this.#options.report(`dhcp ${this.link}`, error);
+    }
   }
 
   /** Effects may cause events (a send that fails): those wait until their cause is done. */
@@ -223,16 +251,18 @@ export class DhcpClient {
   }
 
   #arm(pause: number): void {
+    const due = dueAt(this.#state);
+    // Others' packets come by the thousand and change nothing.
+    if (this.#cancelTimer !== null && due === this.#armedFor) return;
     this.#cancelTimer?.();
     this.#cancelTimer = null;
-    const due = dueAt(this.#state);
+    this.#armedFor = due;
     if (due === null) return;
     const { timers } = this.#options;
     const wait = Math.min(longestTimerMs, Math.max(pause, Math.ceil(due - timers.now())));
     this.#cancelTimer = timers.after(wait, () => {
       this.#cancelTimer = null;
-      // An answer that came in time must not be overtaken by the alarm about its absence.
-      this.#options.port.drain?.();
+      this.#drain();
       const now = timers.now();
       const due = dueAt(this.#state);
       if (due !== null && due > now) return this.#arm(0);

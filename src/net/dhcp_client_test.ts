@@ -82,6 +82,37 @@ Deno.test("DhcpClient takes an answer that came in time before the alarm about i
   assert.deepEqual(world.told.filter((type) => type === "addr.lease_failed"), []);
 });
 
+Deno.test("DhcpClient sets no alarm for packets that change nothing", async () => {
+  const world = new World().serve();
+  world.client.linkUp();
+  await world.timers.advance(50);
+  let alarms = 0;
+  const { after } = world.timers;
+  world.timers.after = (...args) => {
+    alarms++;
+    return after.apply(world.timers, args);
+  };
+  const { message } = world.port.sent[0]!;
+  for (let i = 0; i < 1000; i++) {
+    world.port.deliver(new Uint8Array(300));
+    world.port.deliver(answer(message, { type: "offer", xid: i }));
+  }
+  assert.equal(alarms, 0, "a flood on the network is no flood of alarms");
+  await world.timers.advance(1_800_000);
+  assert.ok(world.told.includes("addr.renewed"), "the alarm that was set still rings");
+});
+
+Deno.test("DhcpClient outlives a socket that can not be read when its alarm rings", async () => {
+  const world = new World();
+  world.port.drain = () => {
+    throw new Error("recvfrom: ENOMEM");
+  };
+  world.client.linkUp();
+  await world.timers.advance(20_000);
+  assert.ok(world.port.sent.length >= 4, "it goes on asking");
+  assert.equal(world.faults[0], "dhcp eth0: Error: recvfrom: ENOMEM");
+});
+
 Deno.test("DhcpClient tells addr.leased only when the address is on the link", async () => {
   const world = new World().serve();
   let done = (_: Applied) => {};
@@ -148,6 +179,30 @@ Deno.test("DhcpClient.renewNow() answers with the renewed lease", async () => {
   assert.deepEqual(world.port.kinds().slice(0, 3), ["discover", "request", "request"]);
 });
 
+Deno.test("DhcpClient.renewNow() puts the address on the link before its server is asked", async () => {
+  const world = new World().serve();
+  world.client.linkUp();
+  await world.timers.advance(50);
+  world.changes.length = 0;
+  const sent = world.port.sent.length;
+  let put = (_: Applied) => {};
+  world.apply = () => new Promise((resolve) => put = resolve);
+  const renewal = world.client.renewNow();
+  await settle();
+  assert.deepEqual(world.changes, ["apply 10.0.2.15"], "somebody may have taken it off");
+  assert.equal(world.port.sent.length, sent, "the answer would go to an address that is not there");
+  world.apply = () => Promise.resolve({ ok: true });
+  put({ ok: false, reason: "EIO" });
+  await world.timers.advance(50);
+  assert.equal((await renewal).ok, true);
+  assert.equal(world.told.at(-1), "addr.renewed");
+  world.port.onSent = null;
+  world.apply = () => Promise.resolve({ ok: false, reason: "EIO" });
+  const refused = world.client.renewNow(500);
+  await world.timers.advance(500);
+  assert.deepEqual(await refused, { ok: false, reason: "no lease within 500 ms: EIO" });
+});
+
 Deno.test("DhcpClient.renewNow() gets another lease when the server refuses the old", async () => {
   const world = new World().serve();
   world.client.linkUp();
@@ -160,7 +215,10 @@ Deno.test("DhcpClient.renewNow() gets another lease when the server refuses the 
   const renewal = world.client.renewNow();
   await world.timers.advance(100);
   assert.equal((await renewal).ok, true);
-  assert.deepEqual(world.changes, ["apply 10.0.2.15", "withdraw 10.0.2.15", "apply 10.0.2.15"]);
+  assert.deepEqual(world.changes, [
+    ...["apply 10.0.2.15", "apply 10.0.2.15"],
+    ...["withdraw 10.0.2.15", "apply 10.0.2.15"],
+  ]);
 });
 
 Deno.test("DhcpClient.renewNow() answers at once without a carrier, and when it goes", async () => {

@@ -462,6 +462,23 @@ Deno.test("step() renews on request, quickly at first, and then as the protocol 
   assert.equal(bench.name, "bound");
 });
 
+Deno.test("step() does not renew again while the answer may be near", () => {
+  const bench = new Bench().bind({ leaseS: 3600 });
+  bench.now = 100_000;
+  bench.renew();
+  assert.deepEqual(bench.sent(), ["request to 10.0.2.2"]);
+  bench.now += 900;
+  assert.deepEqual(bench.renew().effects, [], "the first question is still open");
+  bench.reply({ type: "ack" });
+  assert.deepEqual(bench.told(), ["addr.renewed 10.0.2.15"]);
+  bench.now = 3_300_000;
+  bench.do({ type: "timer", now: bench.now });
+  assert.equal(bench.name, "rebinding");
+  assert.deepEqual(bench.renew().effects, []);
+  bench.now += 1000;
+  assert.deepEqual(bench.renew().sent(), [`request to ${broadcast}`]);
+});
+
 Deno.test("step() asks anew on request when there is no lease", () => {
   const bench = new Bench().linkUp();
   bench.timer().timer().timer();

@@ -193,12 +193,9 @@ export class Network {
       ? candidates.find((one) => one.client !== null && one.carrier) ?? candidates[0]
       : candidates.find((one) => one.name === link);
     if (found === undefined) {
-      return {
-        ok: false,
-        reason: link === undefined ? "no network interface" : `no link "${link}"`,
-      };
+      return absent(link === undefined ? "no network interface" : `no link "${link}"`);
     }
-    if (found.client === null) return { ok: false, reason: `${found.name} has no DHCP client` };
+    if (found.client === null) return absent(`${found.name} has no DHCP client`);
     return await found.client.renewNow(undefined, cause);
   }
 
@@ -239,6 +236,8 @@ export class Network {
       this.#fault("network.links", `list links: ${dump.error}`);
       return;
     }
+    // Without a subscription this part goes on missing.
+    if (this.#subscription !== null) this.#clear("network.links");
     const there = new Set(dump.items.map((link) => link.index));
     for (const index of [...this.#links.keys()]) {
       if (!there.has(index)) await this.#gone(index);
@@ -411,7 +410,8 @@ export class Network {
       await this.#dropRoutes(index, link.lease, link.metric);
     }
     link.lease = lease;
-    if (router !== undefined) await this.#addRoutes(index, lease, router, link.metric);
+    if (router === undefined) this.#clear(`network.${lease.link}.route`);
+    else await this.#addRoutes(index, lease, router, link.metric);
     await this.#writeDns();
     this.#assess();
     return { ok: true };
@@ -423,6 +423,7 @@ export class Network {
       link.lease = null;
       if (link.metric !== null) await this.#dropRoutes(index, lease, link.metric);
     }
+    this.#clear(`network.${lease.link}.route`);
     const { address, prefix } = lease;
     const removed = await this.#options.rtnl.delAddr({ index, address, prefix });
     await this.#writeDns();
@@ -517,6 +518,10 @@ export class Network {
       this.#options.report("network", error);
     }
   }
+}
+
+function absent(reason: string): Renewal {
+  return { ok: false, reason, missing: true };
 }
 
 function offLink(lease: LeaseInfo, router: string): boolean {

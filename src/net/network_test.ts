@@ -359,6 +359,29 @@ Deno.test("Network keeps an address whose route is refused, and says so", async 
   assert.deepEqual([...world.parts], []);
 });
 
+Deno.test("Network forgets a refused route with the lease it was for", async () => {
+  const world = new World(new FakeKernel(link(2, "eth0")));
+  world.kernel.refuse.set("route", "ENETUNREACH");
+  world.servers.set("eth0", "10.0.2.15");
+  await world.network.start();
+  await world.timers.advance(100);
+  assert.equal(world.parts.has("network.eth0.route"), true);
+  world.servers.clear();
+  await world.timers.advance(3_600_000);
+  assert.deepEqual([...world.parts.keys()], ["network"]);
+});
+
+Deno.test("Network forgets that links could not be listed once they can", async () => {
+  const world = new World(new FakeKernel(link(2, "eth0")));
+  world.kernel.dumpError = "ENOBUFS";
+  await world.network.start();
+  assert.equal(world.parts.get("network.links"), "list links: ENOBUFS");
+  world.kernel.dumpError = null;
+  world.kernel.overflow();
+  await settle();
+  assert.equal(world.parts.has("network.links"), false);
+});
+
 Deno.test("Network starts a lease over that the kernel does not take", async () => {
   const world = new World(new FakeKernel(link(2, "eth0")));
   world.kernel.refuse.set("addr", "EPERM");
@@ -444,7 +467,7 @@ Deno.test("Network.renew() takes the best link, or the one named", async () => {
   assert.equal(one.ok && one.lease.link, "eth0");
   assert.equal(other.ok && other.lease.link, "eth1");
   const missing = await world.network.renew("eth9");
-  assert.equal(missing.ok ? "" : missing.reason, 'no link "eth9"');
+  assert.deepEqual(missing, { ok: false, reason: 'no link "eth9"', missing: true });
   const nothing = await new World(new FakeKernel()).network.renew();
   assert.equal(nothing.ok ? "" : nothing.reason, "no network interface");
 });

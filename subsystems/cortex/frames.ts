@@ -55,7 +55,9 @@ export const mindState = (z: Zod) =>
     processes: z.array(processInfo(z)),
     process_count: z.number().int(),
     network: networkState(z),
+    /** What fails comes first; `service_count` is how many are declared. */
     services: z.array(serviceState(z)),
+    service_count: z.number().int(),
     degraded: z.array(z.object({ part: z.string(), reason: z.string(), since: z.number() })),
     sensors: z.array(z.object({
       name: z.string(),

@@ -88,8 +88,13 @@ export interface MindHostOptions {
 
 /** Its name on the bus and in its own frames. */
 const name = "cortex";
+const stopping = "the system is stopping";
 /** Added to the link's own deadline, which comes first and says more. */
 const graceMs = 2000;
+/** From the kernel's having nothing left of a process to our own notice of its end. */
+const goneMs = 1000;
+/** A killed mind the kernel does not let go of is waited for no longer on a stop. */
+const stopMs = 2000;
 
 type Started = { ok: true; link: Link } | { ok: false; reason: string };
 type Link = ChildLink<FromMind, ToMind>;
@@ -130,12 +135,15 @@ export class MindHost {
 
   /** Kills the mind and starts it no more. Never rejects. */
   async stop(): Promise<void> {
+    const { timers } = this.#options;
     this.#stopped = true;
-    this.#options.timers.clear(this.#timer);
+    timers.clear(this.#timer);
     this.#recent.stop();
+    this.#settle({ ok: false, reason: stopping });
     const child = this.#child;
-    await child?.kill("the system is stopping");
-    await child?.ended;
+    if (child === null) return;
+    await child.kill(stopping);
+    await within(timers, stopMs, child.ended);
   }
 
   /** The mind's pid while it answers, else null. */
@@ -167,6 +175,8 @@ export class MindHost {
     const started = await this.#ready();
     if (!started.ok) return unavailable(started.reason);
     const { link } = started;
+    // Before it is told of the machine: what waits for it to be read is bounded.
+    if (link.busy) return unavailable("the mind has as many questions open as it may");
     // Told anew with every question, so that no answer is older than the question.
     const state = stateOf(
       this.#options.view,
@@ -202,7 +212,7 @@ export class MindHost {
    */
   async #ready(): Promise<Started> {
     if (this.#link !== null) return { ok: true, link: this.#link };
-    if (this.#stopped) return { ok: false, reason: "the system is stopping" };
+    if (this.#stopped) return { ok: false, reason: stopping };
     const { timers, link } = this.#options;
     const patience = (link?.readyMs ?? defaultLinkLimits.readyMs) + graceMs;
     let resolve: (started: Started) => void = () => {};
@@ -287,7 +297,7 @@ export class MindHost {
     const on = (event: LinkEvent<FromMind>): void => {
       switch (event.kind) {
         case "ready":
-          admission = this.#admit(link, child.pid, group);
+          admission = this.#admit(link, group);
           return;
         case "frame":
           this.#refuse(link, event.frame);
@@ -316,11 +326,11 @@ export class MindHost {
       hello: { type: "hello", mind: name, boot: bus.boot },
       ping: (n) => ({ type: "ping", n }),
       on,
-      // Every open question brings a state with it.
-      limits: { queueBytes: 10 * maxFrameBytes, ...this.#options.link },
+      // Each of the open questions brings a state with it.
+      limits: { queueBytes: 2 * defaultLinkLimits.open * maxFrameBytes, ...this.#options.link },
     });
     this.#child = link;
-    if (this.#stopped) await link.kill("the system is stopping");
+    if (this.#stopped) await link.kill(stopping);
     await link.ended;
     const open = await admission;
     return { reason: open ?? reason, again: open === null };
@@ -330,9 +340,9 @@ export class MindHost {
    * Looks at a mind that says it is ready: answers null, or why its cage is not closed, in which
    * case it is killed. Never rejects.
    */
-  async #admit(link: Link, pid: number, group: TaskGroup | null): Promise<string | null> {
+  async #admit(link: Link, group: TaskGroup | null): Promise<string | null> {
     const { uid } = this.#options.launch ?? imageLaunch;
-    const fault = await this.#cageFault(pid, uid, group?.path ?? null);
+    const fault = await this.#cageFault(link, uid, group?.path ?? null);
     if (fault === null) {
       if (!link.ready) return null; // it ended meanwhile
       this.#admitted = true;
@@ -345,14 +355,15 @@ export class MindHost {
     return fault;
   }
 
-  async #cageFault(pid: number, uid: number, cgroup: string | null): Promise<string | null> {
+  async #cageFault(link: Link, uid: number, cgroup: string | null): Promise<string | null> {
+    const { proc, timers } = this.#options;
     let found: Confinement;
     try {
-      found = await confinementOf(pid, this.#options.proc);
+      found = await confinementOf(link.pid, proc);
     } catch (error) {
-      // Gone: its exit says why, and its link is not ready any more.
-      if (["ENOENT", "ESRCH"].includes(codeOf(error))) return null;
-      return `its cage can not be seen: ${messageOf(error)}`;
+      // Most likely it is gone: then its exit follows and says why.
+      const ended = await within(timers, goneMs, link.ended) !== late;
+      return ended ? null : `its cage can not be seen: ${messageOf(error)}`;
     }
     this.#source.publish("mind.caged", {
       mind: name,

@@ -8,7 +8,10 @@ import { Bus } from "../../bus/bus.ts";
 import type { AnyEvent } from "../../bus/envelope.ts";
 import type { Principal } from "../../bus/gate.ts";
 import { loadZod } from "../../bus/schema.ts";
+import { FakeTimers } from "../../src/child/fake_timers.ts";
 import type { LinkLimits } from "../../src/child/link.ts";
+import { spawnFault } from "../../src/child/program.ts";
+import type { Child, Exit, Spawned } from "../../src/child/spawn.ts";
 import {
   isThere,
   needGroups,
@@ -19,7 +22,8 @@ import {
   withGroups,
 } from "../../src/child/testing.ts";
 import { MindHost, type MindHostOptions, type MindLaunch } from "./host.ts";
-import { stateOfTest } from "./testing.ts";
+import type { MindView } from "./state.ts";
+import { serviceOf, stateOfTest } from "./testing.ts";
 
 await loadZod();
 
@@ -94,6 +98,23 @@ globalThis.addEventListener("unload", () => {
   if (kit !== null) Deno.removeSync(kit.folder, { recursive: true });
 });
 
+const state = stateOfTest();
+const view: MindView = {
+  boot: () => ({
+    ...state.boot,
+    lastStop: { kind: "clean" },
+    phases: [],
+    readyMs: 1,
+    kernelMs: 1,
+  }),
+  degraded: () => state.degraded,
+  sample: () => state.sample,
+  processes: () => state.processes,
+  network: () => state.network,
+  sensors: () => [],
+  services: () => state.services,
+};
+
 interface Hosted {
   readonly host: MindHost;
   readonly events: AnyEvent[];
@@ -118,7 +139,6 @@ async function hosted(
     });
     const events: AnyEvent[] = [];
     bus.subscribe("mind.*", (event) => events.push(event));
-    const state = stateOfTest();
     const { script, ...rest } = options;
     const launch = script === undefined
       ? kit.launch
@@ -133,21 +153,7 @@ async function hosted(
       random: () => 0.5,
       wall: () => state.now,
       proc: { read: (path) => Deno.readTextFile(path), link: (path) => Deno.readLink(path) },
-      view: {
-        boot: () => ({
-          ...state.boot,
-          lastStop: { kind: "clean" },
-          phases: [],
-          readyMs: 1,
-          kernelMs: 1,
-        }),
-        degraded: () => state.degraded,
-        sample: () => state.sample,
-        processes: () => state.processes,
-        network: () => state.network,
-        sensors: () => [],
-        services: () => state.services,
-      },
+      view,
       ...rest,
     });
     try {
@@ -285,6 +291,28 @@ testNeeding(
   },
 );
 
+testNeeding(
+  hostNeed,
+  "MindHost.chat() turns away who asks while it is full, and the mind lives",
+  async () => {
+    const reason = "x".repeat(160);
+    const services = Array.from(
+      { length: 48 },
+      () => serviceOf({ argv: [reason, reason], reason }),
+    );
+    await hosted({ view: { ...view, services: () => services } }, async ({ ask, types }) => {
+      assert.equal((await ask()).status, "answered");
+      const outcomes = await Promise.all(Array.from({ length: 60 }, () => ask()));
+      assert.equal(outcomes.filter(({ status }) => status === "answered").length, 8);
+      for (const outcome of outcomes) {
+        if (outcome.status !== "unavailable") continue;
+        assert.equal(outcome.reason, "the mind has as many questions open as it may");
+      }
+      assert.equal(types().includes("mind.misbehaved"), false);
+    });
+  },
+);
+
 testNeeding(hostNeed, "MindHost denies every proposal", async () => {
   const script = fakeMind({
     ask: `echo '{"type":"proposal","proposal":"p1","kind":"exec.run","args":{},"reason":"r"}'; ` +
@@ -354,6 +382,105 @@ testNeeding(hostNeed, "MindHost.stop() ends the mind for good, whatever it was d
     assert.equal((await ask()).status, "unavailable");
     assert.equal(types().filter((type) => type === "mind.started").length, 1);
   });
+});
+
+/** A child on paper: says what a test has it say, and ends when its exit is let go. */
+function paperChild(says: string) {
+  const { promise: exit, resolve: end } = Promise.withResolvers<Exit>();
+  const stream = (text: string) =>
+    new ReadableStream<Uint8Array>({
+      start: (controller) => {
+        if (text !== "") controller.enqueue(new TextEncoder().encode(`${text}\n`));
+      },
+    });
+  const child: Child = {
+    pid: 4_194_305,
+    group: null,
+    exit,
+    exited: false,
+    stdin: {
+      write: () => Promise.resolve(true),
+      close: () => Promise.resolve(),
+      destroy: () => {},
+    },
+    stdout: stream(says),
+    stderr: stream(""),
+    signal: () => true,
+    kill: () => Promise.resolve(),
+  };
+  return { child, end };
+}
+
+function hostOf(child: Child) {
+  const timers = new FakeTimers();
+  const bus = new Bus({
+    boot: "abcdef0123456789",
+    clock: { wall: () => 0, mono: () => 0 },
+    ringBytes: 1 << 20,
+    validate: true,
+  });
+  const types: string[] = [];
+  bus.subscribe("mind.*", ({ type }) => types.push(type));
+  // One life is all a paper child has.
+  const lives: Spawned[] = [{ ok: true, child }];
+  const over: Spawned = { ok: false, fault: spawnFault("exec", "mind", "ENOENT") };
+  const gone = () => Promise.reject(Object.assign(new Error("ENOENT"), { code: "ENOENT" }));
+  const host = new MindHost({
+    bus,
+    view,
+    spawner: { spawn: () => Promise.resolve(lives.shift() ?? over) },
+    groups: null,
+    timers,
+    report: (where, error) => assert.fail(`${where}: ${error}`),
+    proc: { read: gone, link: gone },
+    wall: () => 0,
+  });
+  return { host, timers, types };
+}
+
+const readyFrame = '{"type":"ready","mind":"x","version":"1"}';
+
+Deno.test("MindHost runs no mind of which the kernel shows nothing while it lives", async () => {
+  const { child, end } = paperChild(readyFrame);
+  const { host, timers, types } = hostOf({
+    ...child,
+    kill: () => Promise.resolve(end({ code: null, signal: "SIGKILL" })),
+  });
+  const asking = host.chat(person, "memory?");
+  await until("its start", () => types.includes("mind.started"));
+  await timers.advance(5000);
+  assert.deepEqual(await asking, {
+    status: "unavailable",
+    reason: "the mind is not there: its cage can not be seen: ENOENT",
+  });
+  await host.stop();
+});
+
+Deno.test("MindHost takes a mind that is gone when it is looked at for one that ended", async () => {
+  const { child, end } = paperChild(readyFrame);
+  const { host, timers, types } = hostOf(child);
+  const asking = host.chat(person, "memory?");
+  await until("its start", () => types.includes("mind.started"));
+  end({ code: 3, signal: null });
+  await timers.advance(500);
+  assert.deepEqual(await asking, {
+    status: "unavailable",
+    reason: "the mind is not there: exit 3",
+  });
+  assert.equal(types.includes("mind.misbehaved"), false);
+  const stopping = host.stop();
+  await timers.advance(5000);
+  await stopping;
+});
+
+Deno.test("MindHost.stop() is not held up by a mind the kernel does not let go of", async () => {
+  const { host, timers, types } = hostOf(paperChild("").child);
+  const asking = host.chat(person, "memory?");
+  await until("its start", () => types.includes("mind.started"));
+  const stopping = host.stop();
+  assert.deepEqual(await asking, { status: "unavailable", reason: "the system is stopping" });
+  await timers.advance(3000);
+  await stopping;
 });
 
 Deno.test("the mind's bundle holds nothing of the core", async () => {

@@ -106,9 +106,14 @@ const phrases: ReadonlySet<string> = new Set(
   vocabularies.flatMap(([, vocabulary]) => vocabulary.flatMap(([, words]) => words)),
 );
 
-/** What naming a service says about a sentence; less when the name is an ordinary word here. */
+/** Whether a word says by itself what a sentence is about: as a name it says less. */
+export function isOrdinary(word: string): boolean {
+  return phrases.has(word);
+}
+
+/** What naming a service says about a sentence. */
 function nameScore(name: string): number {
-  return phrases.has(name) ? 3 : 5;
+  return isOrdinary(name) ? 3 : 5;
 }
 
 /** Below this a sentence has only words that many questions share. */

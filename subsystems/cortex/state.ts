@@ -2,8 +2,8 @@
  * State: what a mind is told of the machine with every question.
  *
  * Owns the selection: the newest events worth telling, and lists and strings cut so that the frame
- * always fits. Must never hand on what a mind has no use for: arguments of processes, tokens,
- * environments.
+ * always fits. Must never hand on what a mind has no use for: arguments of processes and services,
+ * tokens, environments. The one exception is an act's summary, which names the command it ran.
  */
 import type { Bus } from "../../bus/bus.ts";
 import type { AnyEvent } from "../../bus/envelope.ts";
@@ -26,7 +26,6 @@ const told: readonly EventType[] = [
   "system.recovered",
   "system.fault",
   "system.stopping",
-  "subsystem.failed",
   "sensor.failed",
   "link.added",
   "link.removed",
@@ -114,7 +113,8 @@ function chosen(processes: readonly ProcessInfo[], limit: number): ProcessInfo[]
   const take = (list: readonly ProcessInfo[], count: number) => {
     for (const process of list.slice(0, count)) picked.add(process);
   };
-  take(processes.filter(({ state }) => state === "Z" || state === "D"), limit >> 3);
+  const stuck = ({ state, kernel }: ProcessInfo) => !kernel && (state === "Z" || state === "D");
+  take(processes.filter(stuck), limit >> 3);
   take([...processes].sort((a, b) => b.cpu - a.cpu), limit >> 2);
   take([...processes].sort((a, b) => b.rss - a.rss), limit - picked.size);
   return [...picked];
@@ -124,7 +124,7 @@ function shortService(service: ServiceState): ServiceState {
   const { name, argv, state, pid, restarts, backoff_ms, last_exit, reason } = service;
   return {
     name,
-    argv: argv.slice(0, 2).map(cut),
+    argv: argv.slice(0, 1).map(cut),
     state,
     pid,
     restarts,
@@ -166,7 +166,11 @@ function select(
   const sample = view.sample();
   const processes = view.processes();
   const network = view.network();
+  const services = view.services();
   const first = <T>(list: readonly T[], count: number) => list.slice(0, Math.ceil(count * scale));
+  // What an answer must not be silent about is not among what is cut off.
+  const foremost = <T>(list: readonly T[], matters: (item: T) => boolean) =>
+    list.toSorted((a, b) => Number(matters(b)) - Number(matters(a)));
   return {
     now,
     boot: {
@@ -197,11 +201,18 @@ function select(
         ...link,
         addresses: link.addresses.slice(0, 6),
       })),
-      routes: first(network.routes, 24),
+      routes: first(
+        foremost(network.routes, ({ destination }) => destination === "default"),
+        24,
+      ),
       leases: first(network.leases, 8),
       dns: network.dns.slice(0, 4).map(cut),
     },
-    services: first(view.services(), 48).map(shortService),
+    services: first(
+      foremost(services, ({ state }) => state === "failed" || state === "backoff"),
+      48,
+    ).map(shortService),
+    service_count: services.length,
     degraded: first(view.degraded(), 16).map(({ part, reason, since }) => ({
       part,
       reason: cut(reason),

@@ -63,14 +63,20 @@ Deno.test("stateOf() fits its bound whatever the machine has, and keeps what mat
     services: () =>
       Array.from(
         { length: 256 },
-        (_, i) => serviceOf({ name: `s${i}`, argv: Array(256).fill(long), reason: long }),
+        (_, i) =>
+          serviceOf({
+            name: `s${i}`,
+            argv: Array(256).fill(long),
+            reason: long,
+            state: i === 200 ? "failed" : "running",
+          }),
       ),
     degraded: () => Array(100).fill({ part: "x", reason: long, since: 0 }),
     sample: () => ({ ...sample!, disks: Array(500).fill(sample!.disks[0]) }),
     network: () => ({
       ...network,
       hostname: long,
-      routes: Array(500).fill(network.routes[0]),
+      routes: [...Array(500).fill({ destination: "10.9.0.0/16" }), network.routes[0]!],
       links: Array(300).fill({
         ...network.links[1],
         addresses: Array(99).fill({ address: "::1", prefix: 128 }),
@@ -93,6 +99,10 @@ Deno.test("stateOf() fits its bound whatever the machine has, and keeps what mat
       assert(state.processes.some(({ comm }) => comm === name), `${name} is told of`);
     }
     assert.equal(state.events.at(-1)?.seq, 47, "the newest event");
+    assert.equal(state.service_count, 256);
+    assert(state.services.every(({ argv }) => argv.length === 1), "no arguments are handed on");
+    assert.equal(state.services[0]?.name, "s200", "what fails is told of first");
+    assert.deepEqual(state.network.routes[0], network.routes[0], "and so is the way out");
   }
 });
 

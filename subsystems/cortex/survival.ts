@@ -7,7 +7,7 @@
  */
 import type { MachineSample, ProcessInfo, ServiceState } from "../../bus/shapes.ts";
 import { maxReplyBytes, type MindState, type ToldEvent } from "./frames.ts";
-import { type Intent, intentOf, wordsOf } from "./intent.ts";
+import { type Intent, intentOf, isOrdinary, wordsOf } from "./intent.ts";
 
 export interface Answer {
   readonly reply: string;
@@ -92,7 +92,7 @@ function memory(state: MindState): string {
   const top = top5(state.processes, (process) => process.rss);
   if (top.length > 0) {
     lines.push(
-      `Most is held by ${
+      `Of the programs, most is held by ${
         listed(top.map((process) =>
           `${nameOf(process)} ${mb(process.rss)} (${share(process.rss, total)})`
         ))
@@ -116,7 +116,7 @@ function cpu(state: MindState): string {
   const top = top5(state.processes, (process) => process.cpu >= 0.005 ? process.cpu : 0);
   lines.push(
     top.length === 0
-      ? "No process uses a noticeable share of it."
+      ? "No program uses a noticeable share of it."
       : `Busiest: ${
         listed(top.map((process) => `${nameOf(process)} ${percent(process.cpu)} of a core`))
       }.`,
@@ -143,6 +143,9 @@ function isImage({ free, inodes, inodes_free }: MachineSample["disks"][number]):
 }
 
 // --- network ---------------------------------------------------------------------
+
+/** The time of a lease that never ends (RFC 2131 §3.3). */
+const forever = 0xffff_ffff;
 
 function network(state: MindState): string {
   const { network: { hostname, links, routes, leases, dns }, sample } = state;
@@ -174,7 +177,8 @@ function network(state: MindState): string {
       }.`,
   );
   for (const { link, address, server, lease_s } of leases) {
-    lines.push(`${link} leased ${address} from ${server} for ${duration(lease_s)}.`);
+    const time = lease_s === forever ? "ever" : duration(lease_s);
+    lines.push(`${link} leased ${address} from ${server} for ${time}.`);
   }
   lines.push(dns.length === 0 ? "No DNS server is known." : `DNS: ${listed(dns)}.`);
   return `This machine is ${hostname}. ${lines.join(" ")}`;
@@ -183,10 +187,8 @@ function network(state: MindState): string {
 // --- processes and services ---------------------------------------------------------
 
 function processes(state: MindState, message: string): string {
-  const words = new Set(wordsOf(message));
-  const named = state.processes.filter(({ comm, pid }) =>
-    words.has(comm.toLowerCase()) || words.has(String(pid))
-  );
+  const words = wordsOf(message);
+  const named = state.processes.filter((process) => isMeant(process, words));
   const users = state.processes.filter((process) => !process.kernel);
   const known = state.processes.length;
   const counts = known < state.process_count
@@ -200,7 +202,8 @@ function processes(state: MindState, message: string): string {
     const seen = known < state.process_count ? "Among those I was told of, no" : "No";
     return `${seen} process is named ${asked}. There are ${counts}`;
   }
-  const stuck = state.processes.filter(({ state: code }) => code === "Z" || code === "D");
+  // The row of a kernel thread is read once: its state is that of then.
+  const stuck = users.filter(({ state: code }) => code === "Z" || code === "D");
   const lines = [`There are ${counts}`];
   const list = users.slice().sort((a, b) => b.rss - a.rss).slice(0, 12);
   if (list.length > 0) {
@@ -212,6 +215,21 @@ function processes(state: MindState, message: string): string {
     );
   }
   return lines.join(" ");
+}
+
+/** Words after which a number is a pid, and an ordinary word a name. */
+const pointers: ReadonlySet<string> = new Set(["pid", "process", "program", "is"]);
+/** TASK_COMM_LEN without its NUL: the kernel cuts longer names. */
+const commLength = 15;
+
+function isMeant({ pid, comm }: ProcessInfo, words: readonly string[]): boolean {
+  const name = comm.toLowerCase();
+  return words.some((word, at) => {
+    const pointedAt = pointers.has(words[at - 1] ?? "");
+    if (word === String(pid)) return pointedAt;
+    const same = name.length < commLength ? word === name : word.startsWith(name);
+    return same && (pointedAt || !isOrdinary(word));
+  });
 }
 
 const processStates: Readonly<Record<string, string>> = {
@@ -226,9 +244,11 @@ const processStates: Readonly<Record<string, string>> = {
 
 function describe(process: ProcessInfo): string {
   const { ppid, uid, threads, rss, cpu: used, state } = process;
-  const kind = process.kernel ? "a kernel thread" : `a program of user ${uid}`;
-  return `${nameOf(process)} is ${kind}, ${processStates[state] ?? state}, child of pid ${ppid}, ` +
-    `${counted(threads, "thread")}, ${mb(rss)} of memory, ${percent(used)} of a core.`;
+  if (process.kernel) return `${nameOf(process)} is a kernel thread, child of pid ${ppid}.`;
+  return `${nameOf(process)} is a program of user ${uid}, ${processStates[state] ?? state}, ` +
+    `child of pid ${ppid}, ${counted(threads, "thread")}, ${mb(rss)} of memory, ${
+      percent(used)
+    } of a core.`;
 }
 
 function services(state: MindState, message: string): string {
@@ -236,10 +256,10 @@ function services(state: MindState, message: string): string {
   const words = new Set(wordsOf(message));
   const named = state.services.filter((service) => words.has(service.name));
   const shown = named.length > 0 ? named : state.services.slice(0, 20);
-  const more = state.services.length - shown.length;
+  const more = state.service_count - shown.length;
   const list = shown.map(describeService).join(" ");
   if (named.length > 0) return list;
-  return `${counted(state.services.length, "service")} declared. ${list}` +
+  return `${counted(state.service_count, "service")} declared. ${list}` +
     (more > 0 ? ` And ${more} more.` : "");
 }
 
@@ -378,9 +398,9 @@ function health(state: MindState): string {
       `CPU ${percent(sample.cpu.busy)} busy`,
       `up for ${duration(sample.uptime_s)}`,
     ];
-    if (state.services.length > 0) {
-      facts.push(`${running} of ${counted(state.services.length, "service")} running`);
-    }
+    const count = counted(state.service_count, "service");
+    if (state.services.length < state.service_count) facts.push(`${count} declared`);
+    else if (state.service_count > 0) facts.push(`${running} of ${count} running`);
     return `Yes, it is healthy as far as I can see: ${facts.join(", ")}, nothing degraded.`;
   }
   return `Not entirely. ${faults.slice(0, 12).map((fault, i) => `${i + 1}. ${fault}`).join(" ")}` +

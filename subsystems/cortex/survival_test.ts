@@ -15,7 +15,7 @@ Deno.test("answer() says what uses the memory, largest first, with the totals", 
   assert.equal(
     reply,
     "128 MB of 512 MB memory is in use (25%), 384 MB is available; the file cache holds 90.0 MB. " +
-      "Most is held by deno (pid 1) 96.0 MB (19%), stress (pid 77) 24.0 MB (4.7%), " +
+      "Of the programs, most is held by deno (pid 1) 96.0 MB (19%), stress (pid 77) 24.0 MB (4.7%), " +
       "httpd (pid 300) 2.0 MB (0.4%), sh (pid 301) 1.0 MB (0.2%).",
   );
 });
@@ -27,7 +27,7 @@ Deno.test("answer() says what uses the CPU", () => {
       "0.25, 0.50, 0.75 over 1, 5 and 15 minutes. Busiest: stress (pid 77) 55% of a core, " +
       "deno (pid 1) 12% of a core.",
   );
-  assert.match(say("cpu?", { processes: [] }), /No process uses a noticeable share of it\.$/);
+  assert.match(say("cpu?", { processes: [] }), /No program uses a noticeable share of it\.$/);
 });
 
 Deno.test("answer() says how full the disks are", () => {
@@ -55,6 +55,11 @@ Deno.test("answer() says how the network is", () => {
   assert.match(reply, /eth0 leased 10\.0\.2\.15 from 10\.0\.2\.2 for 1 d\./);
   assert.match(reply, /DNS: 10\.0\.2\.3\.$/);
   const { network } = stateOfTest();
+  const [lease] = network.leases;
+  assert.match(
+    say("lease?", { network: { ...network, leases: [{ ...lease!, lease_s: 0xffff_ffff }] } }),
+    /eth0 leased 10\.0\.2\.15 from 10\.0\.2\.2 for ever\./,
+  );
   const six = { destination: "default", gateway: "fe80::2", link: "eth0" };
   assert.match(
     say("gateway?", { network: { ...network, routes: [six, ...network.routes] } }),
@@ -90,6 +95,28 @@ Deno.test("answer() says what runs, and tells of one process by name or pid", ()
   );
   const zombie = processOf({ pid: 9, comm: "gone", state: "Z" });
   assert.match(say("any zombies?", { processes: [zombie] }), /Zombies or stuck.*: gone \(pid 9\)/);
+});
+
+Deno.test("answer() takes no number or ordinary word for a process", () => {
+  const { processes } = stateOfTest();
+  assert.match(say("show me the 77 biggest processes"), /^There are 5 processes/);
+  assert.match(say("what is pid 77?"), /^stress \(pid 77\)/);
+  const top = processOf({ pid: 400, comm: "top" });
+  const withTop = { processes: [...processes, top] };
+  assert.match(say("what are the top processes?", withTop), /^There are/);
+  assert.match(say("is top running?", withTop), /^top \(pid 400\)/);
+  const long = processOf({ pid: 401, comm: "a-daemon-with-a" });
+  assert.match(
+    say("is a-daemon-with-a-long-name running?", { processes: [...processes, long] }),
+    /^a-daemon-with-a \(pid 401\)/,
+    "the kernel keeps fifteen bytes of a name",
+  );
+});
+
+Deno.test("answer() says of a kernel thread only what is looked at more than once", () => {
+  assert.equal(say("what is pid 2?"), "kthreadd (pid 2) is a kernel thread, child of pid 0.");
+  const busy = processOf({ pid: 9, comm: "kworker", state: "D", kernel: true });
+  assert.equal(say("processes?", { processes: [busy] }).includes("stuck"), false);
 });
 
 Deno.test("answer() says how long it has been up", () => {
@@ -182,6 +209,12 @@ Deno.test("answer() says what the services do", () => {
   );
   assert.equal(say("how is web?"), "web is running, pid 300.");
   assert.equal(say("services?", { services: [] }), "No service is declared.");
+  const some = { services: [serviceOf({})], service_count: 30 };
+  assert.equal(
+    say("services?", some),
+    "30 services declared. web is running, pid 300. And 29 more.",
+  );
+  assert.match(say("healthy?", some), /30 services declared, nothing degraded\.$/);
 });
 
 Deno.test("answer() says how the last boot ended and how this one went", () => {

@@ -117,6 +117,7 @@ export function stateOfTest(about: Partial<MindState> = {}): MindState {
         last_exit: { code: null, signal: "SIGKILL" },
       }),
     ],
+    service_count: about.services?.length ?? 2,
     degraded: [],
     sensors: [{ name: "kmsg", state: "running", gaps: 0 }],
     events: [

@@ -93,6 +93,8 @@ export class LeaseReflex {
       case "addr.renewed":
         return this.#held(event.data.link, event.data.address, event.seq);
       case "addr.lease_lost":
+        // Removed with its link, of which we were told first: there is nothing to renew on.
+        if (!this.#links.has(event.data.link)) return;
         return this.#lost(
           event.data.link,
           "lease.lost",

@@ -228,6 +228,15 @@ Deno.test("LeaseReflex keeps links apart and one incident a link", async () => {
   assert.equal(on.timers.pending, 0);
 });
 
+Deno.test("LeaseReflex renews nothing on a link whose removal was told before its lease's end", async () => {
+  const on = reflexOn();
+  on.leased();
+  on.link("link.removed");
+  on.lost();
+  await on.timers.advance(600_000);
+  assert.deepEqual([on.kinds(), on.acts], [[], []]);
+});
+
 Deno.test("LeaseReflex goes on when the lease is lost again during its renewal", async () => {
   const on = reflexOn();
   on.leased();

@@ -87,8 +87,12 @@ export class Supervisor {
     this.#source = options.bus.source("immune.supervisor", ["service.*", "bus.gap"]);
   }
 
-  /** Starts what the store holds; a file that is no service is an incident. Never rejects. */
+  /**
+   * Starts what the store holds; a file that is no service is an incident. What was declared before
+   * there was a disk to keep it on wins over its file, and is kept now. Never rejects.
+   */
   async load(cause?: number): Promise<void> {
+    const early = [...this.#services.keys()];
     try {
       const loaded = await this.#options.store?.load();
       for (const fault of loaded?.faults ?? []) this.#badFile(fault, cause);
@@ -99,8 +103,19 @@ export class Supervisor {
           this.#badFile(`${file}: names the service ${parsed.data.name}`, cause);
         } else if (!this.#services.has(parsed.data.name)) this.#add(parsed.data, cause);
       }
+      for (const name of early) await this.#change(() => this.#keep(name, cause));
     } catch (error) {
       this.#options.report("load services", error);
+    }
+  }
+
+  async #keep(name: string, cause?: number): Promise<void> {
+    const managed = this.#services.get(name);
+    if (managed === undefined || leaving(managed)) return;
+    try {
+      await this.#options.store?.save(managed.spec);
+    } catch (error) {
+      this.#badFile(`${name}.json: ${(error as Error).message}`, cause);
     }
   }
 
@@ -118,12 +133,12 @@ export class Supervisor {
    * it rests; declaring it differently restarts it as it is declared now.
    */
   async declare(spec: ServiceSpec, cause?: number): Promise<ControlOutcome> {
-    if (this.#closing) return conflict(`declare ${spec.name}: the system is stopping`);
-    if (!this.#services.has(spec.name) && this.#services.size >= maxServices) {
-      return conflict(`declare ${spec.name}: ${maxServices} services are declared already`);
-    }
     const managed = await this.#change(async (): Promise<Managed | ControlOutcome> => {
+      if (this.#closing) return conflict(`declare ${spec.name}: the system is stopping`);
       const present = this.#services.get(spec.name);
+      if (present === undefined && this.#services.size >= maxServices) {
+        return conflict(`declare ${spec.name}: ${maxServices} services are declared already`);
+      }
       if (present !== undefined && leaving(present)) return removing(spec.name);
       if (present !== undefined && sameSpec(present.spec, spec)) {
         present.cause = cause;
@@ -232,6 +247,8 @@ export class Supervisor {
 
   /** Handles an event, or has it handled after the one under way. */
   #dispatch(managed: Managed, latest: ServiceEvent): void {
+    // A wish that waited for the disk may come after the stop of everything.
+    if (this.#closing && (latest.type === "start" || latest.type === "restart")) return;
     managed.events.push(latest);
     if (managed.handling) return;
     managed.handling = true;

@@ -370,6 +370,59 @@ Deno.test("Supervisor.shutdown() stops everything and starts nothing again", asy
   await close();
 });
 
+Deno.test("Supervisor.shutdown() holds for what was being declared or loaded meanwhile", async () => {
+  const { supervisor, store, types, close } = supervised();
+  const disk = Promise.withResolvers<void>();
+  let saving = false;
+  store.save = () => {
+    saving = true;
+    return disk.promise;
+  };
+  store.load = async () => {
+    await disk.promise;
+    return { specs: [{ file: "old.json", value: { ...sleeper, name: "old" } }], faults: [] };
+  };
+  const declaring = [sleeper, { ...sleeper, name: "next" }].map((spec) => supervisor.declare(spec));
+  const loading = supervisor.load();
+  await until("the first save", () => saving);
+  await supervisor.shutdown(10);
+  disk.resolve();
+  const [first, next] = await Promise.all(declaring);
+  await loading;
+  assert.equal(stateIn(first!).state, "stopped");
+  assert.equal(next?.status, "conflict");
+  assert.deepEqual(supervisor.list().map(({ state }) => state), ["stopped", "stopped"]);
+  assert.equal(types().includes("started"), false);
+  await close();
+});
+
+Deno.test("Supervisor.declare() takes no more services than it said, however they come", async () => {
+  const { supervisor, close } = supervised();
+  const specs = Array.from(
+    { length: 270 },
+    (_, i): ServiceSpec => ({ name: `s${i}`, argv: ["/no/such"], restart: "never" }),
+  );
+  const outcomes = await Promise.all(specs.map((spec) => supervisor.declare(spec)));
+  assert.equal(outcomes.filter(({ status }) => status === "conflict").length, 14);
+  assert.equal(supervisor.list().length, 256);
+  await close();
+});
+
+Deno.test("Supervisor.load() keeps what was declared before the disk was there", async () => {
+  const { supervisor, store, events, close } = supervised();
+  const save = store.save.bind(store);
+  store.files.set("sleeper.json", { ...sleeper, cwd: "/tmp" });
+  store.save = () => Promise.resolve();
+  await supervisor.declare(sleeper);
+  await supervisor.declare({ ...sleeper, name: "other" });
+  store.save = (spec) => spec.name === "other" ? Promise.reject(new Error("ENOSPC")) : save(spec);
+  await supervisor.load();
+  assert.deepEqual([...store.files], [["sleeper.json", sleeper]]);
+  const opened = events.flatMap((e) => e.type === "incident.opened" ? [e.data.evidence] : []);
+  assert.deepEqual(opened, ["other.json: ENOSPC"]);
+  await close();
+});
+
 testNeeding(needRoot, "Supervisor runs a service as its user", async () => {
   const { supervisor, events, close } = supervised(null);
   await supervisor.declare({ name: "user", argv: sh("id -u; id -g"), uid: 1234, restart: "never" });

@@ -12,8 +12,8 @@
  *   late, three times in a row. The core is then useless to everyone who waits for it; feeding
  *   stops, an incident says so, and the hardware acts. One late turn means nothing: a stopped or
  *   overloaded host makes them.
- * - the loop turns but `alive` (a round trip through what must work, set by the composition root)
- *   has not come back for three periods. Likewise.
+ * - the loop turns but `alive` (a round trip through what must work, where one is given) has not
+ *   come back for three periods. Likewise.
  * Feeding goes on as soon as the reason is gone, if the hardware has not acted first.
  *
  * On an orderly stop the device is closed with the magic letter, so that a slow unmount is not cut

@@ -11,12 +11,12 @@ import type { ActKind, ActOutcome } from "../../bus/machine.ts";
 import { faults, schema } from "../../bus/schema.ts";
 import { parseScope } from "../../bus/scopes.ts";
 import type { Report, Timers } from "../../src/child/timers.ts";
+import { Turns } from "../../src/child/turns.ts";
 import type { ActContext, ActResult, ActTable } from "./act.ts";
 import { execAct, type ExecDeps } from "./exec.ts";
 import { type Leases, networkRenewAct } from "./network.ts";
 import { type Power, powerActs } from "./power.ts";
 import { serviceActs, type Services } from "./service.ts";
-import { Turns } from "./turns.ts";
 
 export interface ActDeps {
   readonly exec: ExecDeps;
