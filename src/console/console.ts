@@ -57,8 +57,12 @@ const eventsPerSecond = 20;
 const windowMs = 1000;
 /** Characters of an event's data shown. */
 const eventWidth = 240;
-/** Characters shown of each stream of a command: 64 KiB are six seconds at 115,200 baud. */
+/**
+ * Characters written of a command's output: 64 KiB are six seconds at 115,200 baud. At three bytes
+ * each both streams still fit the tty's queue, which would drop their beginning.
+ */
 const maxOutput = 65_536;
+const maxErrors = 16_384;
 /** Written at once: the tty drops whole writes. */
 const chunk = 4096;
 const processRows = 20;
@@ -124,7 +128,9 @@ export class Console {
   // --- lines -----------------------------------------------------------------------------
 
   #line(line: string): void {
-    const [, name = "", rest = ""] = /^\s*(\S*)\s*(.*?)\s*$/s.exec(line) ?? [];
+    const typed = line.trim();
+    const name = typed.split(/\s/, 1)[0]!;
+    const rest = typed.slice(name.length).trimStart();
     if (name === "") return this.#editor.show();
     const work = this.#execute(name, rest);
     if (work === null) return this.#editor.show();
@@ -509,8 +515,8 @@ function refusal(outcome: Exclude<ActOutcome, { status: "done" }>): string {
 /** What a command printed, and how it ended when that was not well. */
 function execText(result: ExecResult): string {
   const parts = [
-    streamText(result.stdout, result.truncated.stdout),
-    streamText(result.stderr, result.truncated.stderr),
+    streamText(result.stdout, result.truncated.stdout, maxOutput),
+    streamText(result.stderr, result.truncated.stderr, maxErrors),
   ];
   if (result.timed_out) parts.push(`stopped after ${formatDuration(result.ms / 1000)}\n`);
   else if (result.signal !== null) parts.push(`ended by ${result.signal}\n`);
@@ -518,11 +524,18 @@ function execText(result: ExecResult): string {
   return parts.join("");
 }
 
-/** @param lost bytes the core itself had to drop */
-function streamText(text: string, lost: number): string {
+/** An escape or a surrogate pair of which the end was cut off. */
+const halfCharacter = /(?:\\(?:x[0-9a-f]?|u\{[0-9a-f]*)?|[\ud800-\udbff])$/;
+
+/**
+ * @param lost bytes the core itself had to drop
+ * @param limit characters shown, a control character being as many as its escape
+ */
+function streamText(text: string, lost: number, limit: number): string {
   if (text === "") return "";
-  const shown = text.slice(0, maxOutput);
-  const missing = text.length - shown.length;
+  const safe = escapeText(text);
+  const shown = safe.length <= limit ? safe : safe.slice(0, limit).replace(halfCharacter, "");
+  const missing = safe.length - shown.length;
   const notes = [
     ...(missing > 0 ? [`… ${missing} more characters not shown`] : []),
     ...(lost > 0 ? [`… ${lost} bytes were dropped`] : []),

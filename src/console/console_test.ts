@@ -328,6 +328,19 @@ Deno.test("Console run says how a command ended when it did not end well", async
   assert.ok(!long.includes("\\u{d8"), "no character is split");
 });
 
+Deno.test("Console run bounds what is written, not what it stands for", async () => {
+  const bench = new Bench();
+  const binary = "\x00\x1b\ufffd".repeat(50_000);
+  const result = execResult({ stdout: binary, stderr: binary });
+  bench.act = () => Promise.resolve({ status: "done", action: "a1", result });
+  const text = await bench.enter("run cat /bin/busybox");
+  // The tty holds 256 KiB: more would push the beginning out, uncounted.
+  const bytes = new TextEncoder().encode(text).length;
+  assert.ok(bytes <= 250_000, `${bytes} bytes`);
+  assert.equal(text.match(/more characters not shown/g)?.length, 2);
+  assert.ok(!/\\(x[0-9a-f]?)?\n/.test(text), "no escape is split");
+});
+
 Deno.test("Console shows every way an act can be refused", async () => {
   const bench = new Bench();
   for (

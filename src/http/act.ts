@@ -8,6 +8,9 @@ import { json, problem, readFault } from "./problem.ts";
 import type { Call } from "./route.ts";
 import { invalid } from "./route.ts";
 
+/** What `answerAct` refuses with, besides what any route may. */
+export const actRefusals = [404, 409, 502] as const;
+
 /** done → 200 with the result, denied → 403, invalid → 400, not found → 404, conflict → 409, failed → 502. */
 export function answerAct(outcome: ActOutcome): Response {
   switch (outcome.status) {

@@ -193,6 +193,9 @@ Deno.test("a query is refused field by field", async () => {
   for (const after of ["1", "xyz:1", `${bootId}:`, `${bootId}:-1`, `${bootId}:1e3`]) {
     assert.equal((await errors(`after=${after}`))[0]!.field, "after", after);
   }
+  const resumed = await ask("/api/v1/events", { headers: { "last-event-id": "1" } });
+  const named = (await isProblem(resumed, 400)).errors as { field: string }[];
+  assert.equal(named[0]!.field, "Last-Event-ID");
   for (const type of ["nothing.here", "link..up", "LINK.UP", "", "link.up,", ">.up"]) {
     assert.equal((await errors(`type=${type}`))[0]!.field, "type", type);
   }

@@ -37,6 +37,23 @@ Deno.test("BodyReader.json() reads what fits and answers undefined for nothing",
   assert.equal(await status(reader, post(`"${"x".repeat(98)}"`)), 200);
 });
 
+Deno.test("BodyReader.json() reads the same however the body was cut", async () => {
+  const reader = new BodyReader(limits);
+  const text = `"${"é".repeat(40)}"`;
+  for (let size = 1; size < 90; size += 11) {
+    const bytes = new TextEncoder().encode(text);
+    const stream = new ReadableStream<Uint8Array>({
+      start(controller) {
+        for (let at = 0; at < bytes.length; at += size) {
+          controller.enqueue(bytes.slice(at, at + size));
+        }
+        controller.close();
+      },
+    });
+    assert.deepEqual(await reader.json(post(stream)), { value: JSON.parse(text) });
+  }
+});
+
 Deno.test("BodyReader.json() refuses more than it may hold, whatever Content-Length says", async () => {
   const reader = new BodyReader(limits);
   assert.equal(await status(reader, post("1", { "content-length": "101" })), 413);

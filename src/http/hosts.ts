@@ -30,7 +30,7 @@ function readAuthority(text: string): Authority | null {
   const match = /^(\[[0-9a-f:.]{2,45}\]|[a-z0-9_-][a-z0-9._-]{0,252})(?::(\d{1,5}))?$/.exec(
     text.toLowerCase(),
   );
-  if (match === null) return null;
+  if (match === null || Number(match[2] ?? 0) > 65_535) return null;
   const port = match[2] ?? "";
   return { name: match[1]!.replace(/\.$/, ""), port: port === "80" ? "" : port };
 }

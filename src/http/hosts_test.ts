@@ -52,6 +52,7 @@ Deno.test("Hosts.check() takes the machine's own address only when told to", () 
   assert.equal(check({ host: "10.0.2.15" }, { ownAddresses }), 200);
   assert.equal(check({ host: "10.0.2.15:8080" }, { ownAddresses }), 200);
   assert.equal(check({ host: "10.0.2.16" }, { ownAddresses }), 421);
+  assert.equal(check({ host: "10.0.2.15:99999" }, { ownAddresses }), 421, "no port of TCP");
   assert.equal(check({ host: "eth0" }, { ownAddresses }), 421);
 });
 

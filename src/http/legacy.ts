@@ -9,7 +9,7 @@
 import type { Machine } from "../../bus/machine.ts";
 import type { Zod } from "../../bus/schema.ts";
 import type { ExecResult, ProcessInfo } from "../../bus/shapes.ts";
-import { answerAct } from "./act.ts";
+import { actRefusals, answerAct } from "./act.ts";
 import { type Call, invalid, route } from "./route.ts";
 
 const query = (z: Zod) =>
@@ -49,6 +49,7 @@ export const legacy = route({
   scope: { parameter: "action", scopes },
   summary: "The former interface: action = status, processes, network, memory or exec with cmd.",
   query,
+  refusals: actRefusals,
   handler(call) {
     const { action } = call.query;
     if (action === undefined || !Object.hasOwn(handlers, action)) {

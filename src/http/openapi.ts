@@ -32,17 +32,16 @@ function scopeExtension(scope: RouteScope): Record<string, unknown> {
   return { "x-osym-scope": typeof scope === "string" ? scope : scope.scopes };
 }
 
+/** Any request may have an unknown parameter, a foreign Origin or Host, or come at a bad time. */
+const anyRoute = [400, 403, 414, 421, 500, 503];
+
 /** The refusals a route can answer with. */
 function refusals(route: AnyRoute): number[] {
-  const statuses = [421, 500];
-  if (route.scope !== null) statuses.push(401, 403);
-  if (route.query !== undefined || route.method === "POST") statuses.push(400);
+  const statuses = [...anyRoute, ...route.refusals ?? []];
+  if (route.scope !== null) statuses.push(401);
   if (route.method === "POST") statuses.push(408, 413, 415);
-  if (route.method !== "GET") statuses.push(404, 409, 502);
-  if (route.path.includes(":")) statuses.push(404);
   if (route.streams === "websocket") statuses.push(426);
-  statuses.push(503);
-  return [...new Set(statuses)].sort();
+  return statuses.sort();
 }
 
 function success(route: AnyRoute): RouteConfig["responses"] {
@@ -71,7 +70,11 @@ function describe(route: AnyRoute, refused: z.ZodType): RouteConfig {
     path: templatePath(route.path),
     summary: route.summary,
     ...scopeExtension(route.scope),
-    security: route.scope === null ? [] : [{ bearer: [] }],
+    security: route.scope === null
+      ? []
+      : route.streams === undefined
+      ? [{ bearer: [] }]
+      : [{ bearer: [] }, { ticket: [] }],
     request: {
       ...(names.length === 0 ? {} : { params }),
       ...(route.query === undefined ? {} : { query: route.query(z) as z.ZodObject }),
@@ -98,6 +101,13 @@ export async function openApiDocument(): Promise<unknown> {
     type: "http",
     scheme: "bearer",
     description: "The launch token, or one granted by it.",
+  });
+  registry.registerComponent("securitySchemes", "ticket", {
+    type: "apiKey",
+    in: "query",
+    name: "ticket",
+    description:
+      "Opens one stream once, within 30 s; a WebSocket also takes the token as a subprotocol.",
   });
   const refused = registry.register("Problem", problemShape(z));
   for (const route of routes) registry.registerPath(describe(route, refused));

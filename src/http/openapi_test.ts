@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
+import type { ActOutcome } from "../../bus/machine.ts";
 import { openApiDocument, templatePath } from "./openapi.ts";
 import { routes } from "./routes/index.ts";
+import { type Ask, bench, execResult, viewerToken } from "./testing.ts";
 
 interface Operation {
   summary: string;
@@ -25,17 +27,60 @@ Deno.test("openApiDocument() describes every mounted route and nothing else", as
 
 Deno.test("openApiDocument() tells each route's scope, credential and refusals", async () => {
   const { paths } = await openApiDocument() as Document;
-  for (const { method, path, scope } of routes) {
+  for (const { method, path, scope, streams } of routes) {
     const operation = paths[templatePath(path)]![method.toLowerCase()]!;
     assert.ok(operation.summary.length > 0, path);
     if (scope === null) assert.deepEqual(operation.security, []);
     else {
-      assert.deepEqual(operation.security, [{ bearer: [] }]);
+      const ticket = streams === undefined ? [] : [{ ticket: [] }];
+      assert.deepEqual(operation.security, [{ bearer: [] }, ...ticket]);
       const told = operation["x-osym-scope"];
       assert.deepEqual(told, typeof scope === "string" ? scope : scope.scopes);
       for (const status of ["401", "403"]) {
         const { content } = operation.responses[status]!;
         assert.deepEqual(Object.keys(content!), ["application/problem+json"]);
+      }
+    }
+  }
+});
+
+Deno.test("openApiDocument() lists every status that a route answers with", async () => {
+  const { paths } = await openApiDocument() as Document;
+  const { ask, machine } = await bench({ openapi: () => null });
+  const outcomes: ActOutcome[] = [
+    { status: "done", action: "a", result: execResult },
+    { status: "denied", action: "a", reason: "no" },
+    { status: "invalid", faults: ["argv: no"] },
+    { status: "not_found", reason: "no" },
+    { status: "conflict", reason: "no" },
+    { status: "failed", action: "a", reason: "no" },
+  ];
+  const json = { argv: ["x"], name: "x", message: "x", link: "x" };
+  const bodies = Object.values(json).map((value, at) => ({ [Object.keys(json)[at]!]: value }));
+  const asked: Ask[] = [
+    {},
+    { headers: { authorization: null } },
+    { headers: { authorization: `Bearer ${viewerToken}` } },
+    { headers: { origin: "https://evil.example" } },
+    { headers: { host: "evil.example" } },
+    { headers: { "content-type": "application/json" }, body: "x".repeat(1 << 21) },
+    { headers: { "content-type": "text/plain" }, body: "x" },
+    ...[...bodies, {}, { name: "x", argv: ["x"] }].map((json) => ({ json })),
+  ];
+  machine.chatOutcome = { status: "unavailable", reason: "no mind" };
+  machine.readyMs = null;
+  for (const { method, path } of routes) {
+    const listed = Object.keys(paths[templatePath(path)]![method.toLowerCase()]!.responses);
+    const query = path === "/cgi-bin/api" ? "action=exec&cmd=x" : "";
+    for (const outcome of outcomes) {
+      machine.outcome = outcome;
+      for (const { body, json, ...init } of asked) {
+        const sent = method === "POST" ? { body, json } : {};
+        for (const target of [`${path}?${query}`, `${path}?${query}&unknown=1`]) {
+          const { status, body: answer } = await ask(target, { method, ...init, ...sent });
+          await answer?.cancel();
+          assert.ok(listed.includes(String(status)), `${method} ${target}: ${status}`);
+        }
       }
     }
   }

@@ -65,6 +65,8 @@ export interface Route<Q extends SchemaFactory, B extends SchemaFactory> {
   readonly body?: B;
   /** Whether the body may be left out; the handler then sees `undefined`. */
   readonly bodyOptional?: boolean;
+  /** Statuses it refuses with besides those that any route may. */
+  readonly refusals?: readonly number[];
   /** What a 200 carries; without it, see `streams`. */
   readonly response?: SchemaFactory;
   /** The answer is a stream: credentials may come by subprotocol or ticket, and HEAD is refused. */

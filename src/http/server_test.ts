@@ -195,6 +195,23 @@ Deno.test("serve() lives through a 10 MB header, a flood of nonsense and a large
   assert.deepEqual(made.reports, []);
 });
 
+Deno.test("serve() reads a body of one-byte chunks without keeping a buffer for each", async () => {
+  await using made = await live();
+  const body = `{"argv":["${"x".repeat(20_000)}"]}`;
+  const socket = await made.connect(
+    `POST /api/v1/exec HTTP/1.1\r\nHost: ${made.host}\r\nAuthorization: Bearer ${token}\r\n` +
+      "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n",
+  );
+  const before = Deno.memoryUsage().rss;
+  const bytes = new TextEncoder().encode(body.replaceAll(/./g, "1\r\n$&\r\n") + "0\r\n\r\n");
+  for (let at = 0; at < bytes.length;) at += await socket.write(bytes.subarray(at));
+  await until(() => made.machine.acts.length === 1, "the act");
+  // The runtime reads each into 64 KiB of its own: 1.2 GiB, were they kept.
+  const grown = Deno.memoryUsage().rss - before;
+  assert.ok(grown < 400 << 20, `${grown >> 20} MiB for ${body.length} bytes`);
+  assert.match(await hear(socket), /^HTTP\/1.1 200 /);
+});
+
 Deno.test("serve() reaps connections that never finish a header, and counts them", async () => {
   await using made = await live({ reaper: { firstRequestMs: 300 } });
   const half: Deno.TcpConn[] = [];
@@ -469,6 +486,46 @@ Deno.test("an event stream resumes after Last-Event-ID, marks gaps and beats", a
   assert.match(other, /event: gap\ndata: .*not this boot/);
   await until(() => made.app.streams.count === 0, "their ends");
   assert.deepEqual(made.reports, []);
+});
+
+Deno.test("an event stream that breaks off before its first event can be resumed", async () => {
+  await using made = await live();
+  made.source.publish("process.forked", { pid: 1, ppid: 1 });
+  const first = await hear(await made.connect(get("/api/v1/events/stream", made.host)), 100);
+  assert.deepEqual(first.match(/^id: .*/gm), [`id: ${bootId}:1`]);
+  made.source.publish("process.forked", { pid: 2, ppid: 1 });
+  const resumed = get("/api/v1/events/stream", made.host, `Last-Event-ID: ${bootId}:1\r\n`);
+  const again = await hear(await made.connect(resumed), 100);
+  assert.deepEqual(again.match(/^id: .*/gm), [`id: ${bootId}:2`], "not the hello's: it would skip");
+});
+
+Deno.test("an event stream that waits long keeps nothing of its heartbeats", async () => {
+  await using made = await live({ limits: { heartbeatMs: 5 } });
+  const { bus } = made;
+  let reactions = 0;
+  const consume = bus.consume.bind(bus);
+  bus.consume = (options) => {
+    const consumer = consume(options);
+    const next = consumer.next.bind(consumer);
+    consumer.next = (max) => {
+      const waiting = next(max);
+      const then = waiting.then.bind(waiting);
+      waiting.then = ((...given: Parameters<typeof then>) => {
+        reactions++;
+        return then(...given);
+      }) as typeof waiting.then;
+      return waiting;
+    };
+    return consumer;
+  };
+  const text = await hear(
+    await made.connect(get("/api/v1/events/stream?type=link.*", made.host)).then((socket) => {
+      setTimeout(shut, 300, socket);
+      return socket;
+    }),
+  );
+  assert.ok(text.match(/^: alive/gm)!.length >= 10);
+  assert.ok(reactions <= 1, `${reactions} reactions wait for one event`);
 });
 
 Deno.test("an event stream that is never read is cut off and counted", async () => {

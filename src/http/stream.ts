@@ -164,7 +164,8 @@ export class Streams {
     const client = new EventsClient({
       name: `sse ${++this.#serial} (${feed.reader})`,
       boot: bus.boot,
-      hello: { boot: bus.boot, head: bus.head },
+      head: bus.head,
+      fromNow: feed.after === undefined,
       consumer: bus.consume({ types: feed.types, after: feed.after }),
       source,
       clock,
@@ -370,26 +371,42 @@ class SocketClient implements Client {
   }
 }
 
+type EventsOptions = ClientOptions & {
+  readonly boot: string;
+  /** The newest event when the stream began. */
+  readonly head: number;
+  /** No position was asked for. */
+  readonly fromNow: boolean;
+};
+
 /** One event stream: the next bytes are made when the client has taken the last. */
 class EventsClient implements Client {
   readonly kind = "sse";
   readonly body: ReadableStream<Uint8Array>;
-  readonly #options: ClientOptions & { boot: string; hello: unknown };
+  readonly #options: EventsOptions;
   readonly #encoder = new TextEncoder();
   #controller: ReadableStreamDefaultController<Uint8Array> | null = null;
-  #next: Promise<Item[]> | null = null;
+  /** The consumer has one waiter, and this is it, over any number of heartbeats. */
+  #waiting = false;
+  /** What it brought and nobody has sent yet. */
+  #arrived: Item[] | null = null;
+  #rouse: (() => void) | null = null;
   #heartbeat: ReturnType<typeof setTimeout> | undefined;
   /** When bytes were handed over that nobody has taken yet; null while waiting for events. */
   #handedOver: number | null = null;
   #lost = 0;
   #ended = false;
 
-  constructor(options: ClientOptions & { boot: string; hello: unknown }) {
+  constructor(options: EventsOptions) {
     this.#options = options;
+    const { boot, head, fromNow } = options;
+    // Who breaks off before the first event of a stream that began now comes back to where it began.
+    const id = fromNow ? `id: ${eventId(boot, head)}\n` : "";
     this.body = new ReadableStream({
       start: (controller) => {
         this.#controller = controller;
-        this.#send(`retry: 2000\nevent: hello\ndata: ${JSON.stringify(options.hello)}\n\n`);
+        const hello = JSON.stringify({ boot, head });
+        this.#send(`retry: 2000\nevent: hello\n${id}data: ${hello}\n\n`);
       },
       pull: () => this.#pull(),
       cancel: () => this.#end(),
@@ -408,28 +425,44 @@ class EventsClient implements Client {
   }
 
   async #pull(): Promise<void> {
-    const { consumer, report, name } = this.#options;
     this.#handedOver = null;
     try {
-      // Kept over a heartbeat: a consumer has one waiter, and this is it.
-      this.#next ??= consumer.next(1);
-      const items = await Promise.race([this.#next, this.#beat()]);
-      clearTimeout(this.#heartbeat);
+      const items = await this.#next();
       if (this.#ended) return;
-      if (items === null) return this.#send(": alive\n\n");
-      this.#next = null;
-      if (items.length > 0) this.#send(this.#fill(items));
+      if (items === null) this.#send(": alive\n\n");
+      else if (items.length > 0) this.#send(this.#fill(items));
     } catch (error) {
-      // An errored stream would print to the console; a closed one does not.
-      report(`http stream ${name}`, error);
-      this.leave();
+      this.#fail(error);
     }
   }
 
-  #beat(): Promise<null> {
-    return new Promise((resolve) => {
-      this.#heartbeat = setTimeout(resolve, this.#options.limits.heartbeatMs, null);
-    });
+  /** An errored stream would print to the console; a closed one does not. */
+  #fail(error: unknown): void {
+    this.#options.report(`http stream ${this.#options.name}`, error);
+    this.leave();
+  }
+
+  /** Waits for an event, or answers null after a heartbeat's time. */
+  async #next(): Promise<Item[] | null> {
+    const { consumer, limits } = this.#options;
+    if (this.#arrived === null) {
+      // Not a race: one that is run again for every heartbeat keeps what lost it.
+      await new Promise<void>((resolve) => {
+        this.#rouse = resolve;
+        this.#heartbeat = setTimeout(resolve, limits.heartbeatMs);
+        if (this.#waiting) return;
+        this.#waiting = true;
+        consumer.next(1).then((items) => {
+          this.#waiting = false;
+          this.#arrived = items;
+          this.#rouse?.();
+        }).catch((error) => this.#fail(error));
+      });
+      clearTimeout(this.#heartbeat);
+    }
+    const items = this.#arrived;
+    this.#arrived = null;
+    return items;
   }
 
   #fill(items: Item[]): string {

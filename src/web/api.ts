@@ -134,9 +134,10 @@ export class Api {
     return this.#call("services", { has: list });
   }
 
-  /** Up to `limit` events after the position. */
-  events(after: string, limit: number): Promise<Answer<{ items: CloudEvent[] }>> {
-    return this.#call(`events?after=${encodeURIComponent(after)}&limit=${limit}`, { has: list });
+  /** Up to `limit` events after the position, of the types a pattern matches. */
+  events(after: string, limit: number, type = ">"): Promise<Answer<{ items: CloudEvent[] }>> {
+    const query = new URLSearchParams({ after, limit: String(limit), type });
+    return this.#call(`events?${query}`, { has: list });
   }
 
   renewLease(): Promise<Answer<unknown>> {

@@ -21,7 +21,6 @@ export const families = [
   "clock",
   "boot",
   "system",
-  "subsystem",
   "service",
   "incident",
   "action",

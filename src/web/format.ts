@@ -75,21 +75,20 @@ export function formatClock(time: number | string, withMs = true): string {
   return withMs ? `${clock}.${String(date.getMilliseconds()).padStart(3, "0")}` : clock;
 }
 
+// Unicode categories: controls, what is invisible or changes direction, separators, half surrogates.
+const unprintable = /\p{Cc}|\p{Cf}|\p{Zl}|\p{Zp}|\p{Cs}/gu;
+
 /**
  * Foreign text with its control, bidirectional and invisible characters spelled
  * out (`\u202e`): the DOM keeps markup harmless, this keeps a process name from
  * rearranging the line it stands in. Line feeds and tabs stay when `multiline`.
  */
 export function visible(text: string, multiline = false): string {
-  return text.replace(
-    // deno-lint-ignore no-control-regex
-    /[\u0000-\u001f\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g,
-    (char) => {
-      if (multiline && (char === "\n" || char === "\t")) return char;
-      const code = char.charCodeAt(0);
-      return code < 0x100
-        ? `\\x${code.toString(16).padStart(2, "0")}`
-        : `\\u${code.toString(16).padStart(4, "0")}`;
-    },
-  );
+  return text.replace(unprintable, (char) => {
+    if (multiline && (char === "\n" || char === "\t")) return char;
+    const code = char.codePointAt(0)!;
+    const hex = code.toString(16);
+    if (code > 0xffff) return `\\u{${hex}}`;
+    return code < 0x100 ? `\\x${hex.padStart(2, "0")}` : `\\u${hex.padStart(4, "0")}`;
+  });
 }

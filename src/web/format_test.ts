@@ -47,5 +47,6 @@ Deno.test("formatClock() survives a time that is none", () => {
 Deno.test("visible() spells out what would rearrange or hide text", () => {
   assert.equal(visible("a\u001b[31mb\u202ec\u0000\n"), "a\\x1b[31mb\\u202ec\\x00\\x0a");
   assert.equal(visible("a\n\tb\r", true), "a\n\tb\\x0d");
+  assert.equal(visible("ba\u00adsh\u{e0041}\ufff9\ud800"), "ba\\xadsh\\u{e0041}\\ufff9\\ud800");
   assert.equal(visible("grüße <b>日本"), "grüße <b>日本");
 });

@@ -18,7 +18,7 @@ export function Services() {
     <Panel
       id="services"
       title="Services"
-      aside={services !== null && (
+      aside={services !== null && services.length > 0 && (
         <span>
           {services.filter(({ state }) => state === "running").length} of {services.length} running
         </span>

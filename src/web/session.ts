@@ -31,7 +31,10 @@ const networkEvery = 30_000;
 const settle = 250;
 const commandTimeout = 30_000;
 
-type Part = "status" | "processes" | "network" | "services";
+/** Events of incidents asked for: two or three tell of each. */
+const incidentsMax = 1_000;
+
+type Part = "status" | "processes" | "network" | "services" | "incidents";
 
 export class Session {
   readonly store = new Store();
@@ -83,9 +86,10 @@ export class Session {
     this.#arrive();
   }
 
+  /** Takes the token of the address bar; a jump within the page brings none, and changes nothing. */
   #arrive(): void {
     const token = takeToken(this.#home);
-    if (token !== null) this.#use(token);
+    if (token !== null && token !== this.#token) this.#use(token);
     else if (this.#token === null) this.store.signIn.value = { reason: null };
   }
 
@@ -145,7 +149,7 @@ export class Session {
     const now = Date.now();
     this.store.startBoot(boot, previous, now, this.#heardWall === null ? 0 : now - this.#heardWall);
     this.#loadedAt.clear();
-    this.#reload("services", "network", "processes");
+    this.#reload("services", "network", "processes", "incidents");
   }
 
   // --- what arrives -------------------------------------------------------------
@@ -184,12 +188,14 @@ export class Session {
   /** Fetches again what these events say has changed. */
   #follow(items: readonly Item[]): void {
     for (const item of items) {
-      if (item.kind === "gap") return this.#reload("status", "network", "services");
+      if (item.kind === "gap") return this.#reload("status", "network", "services", "incidents");
       if (item.kind !== "event") continue;
       const { type } = item.event;
       if (/^(link|addr|route)\./.test(type)) this.#reload("network");
-      else if (/^(boot|sensor|subsystem)\.|^system\.(ready|degraded|recovered)$/.test(type)) {
+      else if (/^(boot|sensor)\.|^system\.(ready|degraded|recovered)$/.test(type)) {
         this.#reload("status");
+      } else if (type === "action.finished" && removesService(item.event.data)) {
+        this.#reload("services");
       }
     }
   }
@@ -252,6 +258,11 @@ export class Session {
         return take(await this.#api.network(), (value) => store.network.value = value);
       case "services":
         return take(await this.#api.services(), ({ items }) => store.services.value = items);
+      case "incidents": {
+        const after = `${store.status.value?.boot.id}:0`;
+        const answer = await this.#api.events(after, incidentsMax, "incident.*");
+        return take(answer, ({ items }) => store.applyIncidents(items));
+      }
     }
   }
 
@@ -332,6 +343,11 @@ export class Session {
     this.#reload("services");
     return answer;
   }
+}
+
+/** No event of the service itself says that it is no longer declared. */
+function removesService(data: unknown): boolean {
+  return (data as { kind?: unknown } | null)?.kind === "service.remove";
 }
 
 function take<T>(answer: Answer<T>, apply: (value: T) => void): Problem | undefined {

@@ -58,6 +58,8 @@ const keptRuns = 20;
 const keptFaults = 5;
 /** Services that may be remembered from events alone. */
 const keptServices = 500;
+/** Incidents whose end may have been lost in a gap: the oldest give way. */
+const keptIncidents = 100;
 
 export class Store {
   readonly connection = signal<Connection>({ state: "idle" });
@@ -221,6 +223,22 @@ export class Store {
     else if (known.length < keptServices) this.services.value = [...known, state];
   }
 
+  /** What history says is open; of what it answered too early to know, the log has the newest. */
+  applyIncidents(history: readonly CloudEvent[]): void {
+    const last = history.at(-1)?.sequence ?? 0;
+    const boot = this.status.value?.boot.id;
+    batch(() => {
+      this.incidents.value = new Map();
+      for (const event of history) this.#learnIncident(event);
+      for (const entry of this.log.value.entries) {
+        if (entry.kind !== "event" || entry.family !== "incident") continue;
+        if (entry.event.boot === boot && entry.event.sequence > last) {
+          this.#learnIncident(entry.event);
+        }
+      }
+    });
+  }
+
   #learnIncident(event: CloudEvent): void {
     const data = event.data as { incident?: unknown; kind?: unknown; evidence?: unknown };
     if (typeof data?.incident !== "string") return;
@@ -231,6 +249,7 @@ export class Store {
         evidence: visible(String(data.evidence)),
         at: Date.parse(event.time),
       });
+      for (const id of [...next.keys()].slice(0, -keptIncidents)) next.delete(id);
     } else if (event.type === "incident.resolved") {
       next.delete(data.incident);
     }

@@ -29,8 +29,11 @@ const route = (d: EventData<"route.added">) =>
   join(d.destination, optional("via", d.gateway), optional("on", d.link));
 const lease = (d: Lease) =>
   `${d.address}/${d.prefix} on ${d.link} for ${formatSpan(d.lease_s)} from ${d.server}`;
-const ended = (d: { code: number | null; signal: string | null }) =>
-  d.signal !== null ? `by ${d.signal}` : `with code ${d.code}`;
+const ended = (d: { code: number | null; signal: string | null }) => {
+  if (d.signal !== null) return `by ${d.signal}`;
+  // Its end was among what was lost; only that it ended is known.
+  return d.code === null ? "unheard" : `with code ${d.code}`;
+};
 const service = (d: Service) =>
   join(
     d.name,
@@ -93,8 +96,6 @@ const words: Words = {
   "system.fault": (d) => join(`${d.where}: ${d.message}`, d.count > 1 && `×${d.count}`),
   "system.stopping": (d) => `${d.how}: ${d.reason}`,
   "system.stopped": (d) => join(d.how, d.clean ? "clean" : "not clean", `killed ${d.killed}`),
-  "subsystem.started": (d) => d.subsystem,
-  "subsystem.failed": (d) => `${d.subsystem}: ${d.error}`,
   "service.declared": (d) => `${d.name}: ${d.argv.join(" ")}`,
   "service.started": service,
   "service.exited": service,
@@ -164,7 +165,6 @@ function raw(event: CloudEvent): string {
 
 const bad = new Set([
   "sensor.failed",
-  "subsystem.failed",
   "system.fault",
   "service.failed",
   "mind.misbehaved",

@@ -19,6 +19,7 @@ Deno.test("summarise() says what happened in plain words", () => {
       { pid: 7, comm: "sleep", code: null, signal: "SIGKILL" },
       "7 sleep by SIGKILL",
     ],
+    ["process.exited", { pid: 7, comm: "sleep", code: null, signal: null }, "7 sleep unheard"],
     [
       "addr.added",
       { index: 2, link: "eth0", address: "10.0.2.15", prefix: 24 },

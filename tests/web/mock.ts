@@ -21,6 +21,7 @@ import type {
   ProcessInfo,
   ServiceState,
 } from "../../bus/shapes.ts";
+import { matches } from "../../bus/topics.ts";
 import { pagePolicy } from "../../src/http/headers.ts";
 import type { Status } from "../../src/web/api.ts";
 
@@ -205,6 +206,14 @@ export class Mock implements AsyncDisposable {
       }),
     );
     return seq;
+  }
+
+  /** What happened and no stream was told: only the history has it. */
+  unheard<T extends EventType>(type: T, data: EventData<T>): void {
+    const streams = this.#streams;
+    this.#streams = new Set();
+    this.emit(type, data);
+    this.#streams = streams;
   }
 
   /** Publishes many process events at once, without checking each. */
@@ -446,7 +455,10 @@ export class Mock implements AsyncDisposable {
     const [boot, seq] = (query.get("after") ?? "").split(":");
     if (boot !== this.bootId) return [];
     const limit = Number(query.get("limit") ?? 100);
-    return this.#history.filter(({ sequence }) => sequence > Number(seq)).slice(0, limit);
+    const wanted = query.get("type") ?? ">";
+    return this.#history
+      .filter(({ sequence, type }) => sequence > Number(seq) && matches(wanted, type))
+      .slice(0, limit);
   }
 
   #status(): Status {

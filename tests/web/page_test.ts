@@ -427,6 +427,49 @@ pageTest(
   },
 );
 
+pageTest("a service that somebody else removed leaves the page", async (scene) => {
+  const { page, mock } = scene;
+  const names = () => page.locator("#services .service-head b").allTextContents();
+  await eventually(names, ["dns", "telemetry"]);
+  mock.services.pop();
+  mock.emit("action.finished", {
+    action: "a-1",
+    kind: "service.remove",
+    ok: true,
+    summary: "removed telemetry",
+    ms: 3,
+  });
+  await eventually(names, ["dns"]);
+  assertClean(scene);
+});
+
+pageTest("an open incident older than what the page resumes from is shown", async (scene) => {
+  const { page, mock } = scene;
+  mock.emit("incident.opened", { incident: "old", kind: "lease", evidence: "none for 30 s" });
+  mock.emit("incident.opened", { incident: "over", kind: "service", evidence: "died" });
+  mock.emit("incident.resolved", { incident: "over", kind: "service", ms: 3 });
+  mock.storm(1_500);
+  await page.reload();
+  await live(page);
+  const shown = () => page.locator(".concerns strong").allTextContents();
+  await eventually(shown, ["lease"]);
+  // Its end falls into a gap: the page asks again.
+  mock.unheard("incident.resolved", { incident: "old", kind: "lease", ms: 9 });
+  mock.gap(1);
+  await eventually(shown, []);
+  assertClean(scene);
+});
+
+pageTest("incidents that never end do not fill the page", async (scene) => {
+  const { page, mock } = scene;
+  for (let i = 0; i < 300; i++) {
+    mock.emit("incident.opened", { incident: `i${i}`, kind: `lease ${i}`, evidence: "none" });
+  }
+  await page.locator(".concerns", { hasText: "lease 299" }).waitFor();
+  assert.equal(await page.locator(".concerns li").count(), 100);
+  assertClean(scene);
+});
+
 pageTest("the process table sorts and sets kernel threads apart", async (scene) => {
   const { page } = scene;
   const names = () => page.locator(".processes .name").allTextContents();
@@ -440,6 +483,23 @@ pageTest("the process table sorts and sets kernel threads apart", async (scene) 
   await eventually(() => page.locator(".processes tbody tr").count(), 47);
   assertClean(scene);
 });
+
+pageTest(
+  "a jump within the page leaves the stream alone",
+  async (scene) => {
+    const { page, mock } = scene;
+    let opened = 0;
+    page.on("websocket", () => opened++);
+    await page.getByRole("navigation", { name: "Parts of the page" })
+      .getByRole("link", { name: "Boot" }).click();
+    await page.waitForFunction(() => location.hash === "#boot");
+    mock.emit("link.up", { index: 2, link: "after the jump" });
+    await rows(page).filter({ hasText: "after the jump" }).waitFor({ state: "attached" });
+    assert.equal(opened, 0, "it did not connect anew");
+    assertClean(scene);
+  },
+  { width: 375, height: 812 },
+);
 
 pageTest("a dropped stream resumes with nothing lost and nothing twice", async (scene) => {
   const { page, mock } = scene;

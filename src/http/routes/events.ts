@@ -68,13 +68,17 @@ function readFeed(
   { principal, query, request }: Call<{ after?: string; type?: string }>,
 ): Feed | Response {
   // An event source that reconnects by itself sends this instead of `after`.
-  const from = request.headers.get("last-event-id") ?? query.after;
+  const last = request.headers.get("last-event-id");
+  const from = last ?? query.after;
   let after: Position | undefined;
   if (from !== undefined && from !== "") {
     const position = parsePosition(from);
     if (position === null) {
       return invalid("The position is not valid.", [
-        { field: "after", expected: "<boot>:<seq>, the id of an event" },
+        {
+          field: last === null ? "after" : "Last-Event-ID",
+          expected: "<boot>:<seq>, the id of an event",
+        },
       ]);
     }
     after = position;

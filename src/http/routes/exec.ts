@@ -1,6 +1,6 @@
 /** Exec: one program, run to its end. */
 import { execArgs, execResult } from "../../../bus/shapes.ts";
-import { answerAct } from "../act.ts";
+import { actRefusals, answerAct } from "../act.ts";
 import { route } from "../route.ts";
 
 export const exec = route({
@@ -9,6 +9,7 @@ export const exec = route({
   scope: "shell:exec:exec",
   summary: "Runs a program and answers its output and how it ended. Ends with the connection.",
   body: execArgs,
+  refusals: actRefusals,
   response: execResult,
   handler: async ({ edge, principal, body, request }) =>
     answerAct(

@@ -1,7 +1,7 @@
 /** Network: links, addresses, routes, leases, and asking for a lease anew. */
 import type { Zod } from "../../../bus/schema.ts";
 import { leaseInfo, networkState } from "../../../bus/shapes.ts";
-import { act } from "../act.ts";
+import { act, actRefusals } from "../act.ts";
 import { route } from "../route.ts";
 
 export const network = route({
@@ -24,6 +24,7 @@ export const renew = route({
   summary: "Asks the DHCP server for the lease of one link, or of all, anew.",
   body: renewBody,
   bodyOptional: true,
+  refusals: actRefusals,
   response: renewed,
   handler: (call) => act(call, "network.renew", call.body ?? {}),
 });

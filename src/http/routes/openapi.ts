@@ -10,6 +10,7 @@ export const openapi = route({
   path: "/api/v1/openapi.json",
   scope: "core:api:read",
   summary: "This description, OpenAPI 3.1.",
+  refusals: [404],
   response: shape,
   handler({ edge }) {
     const document = edge.openapi();

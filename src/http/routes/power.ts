@@ -1,5 +1,5 @@
 /** Power: the orderly end of this boot. */
-import { act } from "../act.ts";
+import { act, actRefusals } from "../act.ts";
 import { route } from "../route.ts";
 
 export const poweroff = route({
@@ -7,6 +7,7 @@ export const poweroff = route({
   path: "/api/v1/power/poweroff",
   scope: "shell:power:off",
   summary: "Stops everything in order and switches the machine off.",
+  refusals: actRefusals,
   handler: (call) => act(call, "power.off", {}),
 });
 
@@ -15,5 +16,6 @@ export const reboot = route({
   path: "/api/v1/power/reboot",
   scope: "shell:power:reboot",
   summary: "Stops everything in order and starts the machine again.",
+  refusals: actRefusals,
   handler: (call) => act(call, "power.reboot", {}),
 });

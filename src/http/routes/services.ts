@@ -1,7 +1,7 @@
 /** Services: what Immune keeps running. */
 import type { ActKind } from "../../../bus/machine.ts";
 import { serviceSpec, serviceState } from "../../../bus/shapes.ts";
-import { act } from "../act.ts";
+import { act, actRefusals } from "../act.ts";
 import { problem } from "../problem.ts";
 import { route } from "../route.ts";
 import { listOf } from "./list.ts";
@@ -20,6 +20,7 @@ export const service = route({
   path: "/api/v1/services/:name",
   scope: "immune:service:read",
   summary: "One service.",
+  refusals: [404],
   response: serviceState,
   handler: ({ edge, params }) =>
     edge.machine.services().find(({ name }) => name === params.name) ??
@@ -32,6 +33,7 @@ export const declareService = route({
   scope: "immune:service:declare",
   summary: "Declares a service and starts it.",
   body: serviceSpec,
+  refusals: actRefusals,
   response: serviceState,
   handler: (call) => act(call, "service.declare", call.body),
 });
@@ -41,6 +43,7 @@ export const removeService = route({
   path: "/api/v1/services/:name",
   scope: "immune:service:remove",
   summary: "Stops a service and forgets it.",
+  refusals: actRefusals,
   handler: (call) => act(call, "service.remove", { name: call.params.name }),
 });
 
@@ -51,6 +54,7 @@ function verb(name: "start" | "stop" | "restart", summary: string) {
     path: `/api/v1/services/:name/${name}`,
     scope: `immune:service:${name}`,
     summary,
+    refusals: actRefusals,
     response: serviceState,
     handler: (call) => act(call, kind, { name: call.params.name }),
   });
