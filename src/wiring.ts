@@ -46,7 +46,7 @@ import { mount, mountDevice, statfs, umountDevice } from "./kernel/mount.ts";
 import { Proc } from "./kernel/proc.ts";
 import { kill } from "./kernel/process.ts";
 import { Reactor } from "./kernel/reactor.ts";
-import { Reaper } from "./kernel/reaper.ts";
+import { Reaper, SWEEP_LIMIT } from "./kernel/reaper.ts";
 import { reboot, sync } from "./kernel/reboot.ts";
 import { setLimit } from "./kernel/rlimit.ts";
 import { Rtnl } from "./kernel/rtnetlink.ts";
@@ -57,6 +57,7 @@ import { activeConsole, Tty } from "./kernel/tty.ts";
 import { BootTimers } from "./kernel/timers.ts";
 import { Watchdog as WatchdogHardware } from "./kernel/watchdog.ts";
 import { launchBlob, type LaunchFacts, parseLaunch } from "./launch.ts";
+import { type MemoryBounds, memoryBounds } from "./memory.ts";
 import { type MountRow, mounts, sysctls } from "./mounts.ts";
 import { LiveMachine } from "./machine.ts";
 import { runSelftest } from "./selftest.ts";
@@ -96,8 +97,13 @@ const settleMs = 2000;
 /** What the first request gets for itself after that. */
 const quietMs = 300;
 const maxActCauses = 512;
+/** Processes of all tasks together, and of one act or service. */
+const tasksPids = 16_384;
+const taskPids = 4096;
+/** A mind's heap is bounded to a third of this; the rest is its runtime. */
+const mindLimits = { memoryBytes: 96 << 20, pids: 128 };
 const reapTickMs = 250;
-const eventBusGrants = ["boot.*", "system.*", "subsystem.*", "process.reaped", "selftest.*"];
+const eventBusGrants = ["boot.*", "system.*", "process.reaped", "selftest.*"];
 
 export class Core {
   readonly libc = openLibc();
@@ -131,6 +137,7 @@ export class Core {
   readonly hands: Hands;
   readonly machine: LiveMachine;
   readonly groups: CgroupTasks;
+  readonly memory: MemoryBounds;
   readonly uname: Uname;
   /** Set when there were no launch facts: the console shows it once. */
   mintedToken: string | null = null;
@@ -165,6 +172,7 @@ export class Core {
     this.config = parsed.config;
     this.#configFaults = parsed.faults;
     const total = this.proc.meminfo()?.totalBytes ?? 512 << 20;
+    this.memory = memoryBounds(total);
     this.bus = new Bus({
       boot: crypto.randomUUID().replaceAll("-", ""),
       clock: { wall: () => Date.now(), mono: () => this.clocks.boottime() },
@@ -189,11 +197,13 @@ export class Core {
       ready: this.#tasksReady.promise,
     });
     const { bus, spawner, groups, timers, report } = this;
+    const limits = { memoryBytes: this.memory.task, pids: taskPids };
     this.#incidents = new Incidents(bus, timers);
     this.supervisor = new Supervisor({
       bus,
       spawner,
       groups,
+      limits,
       store: this.#serviceStore(),
       incidents: this.#incidents,
       timers,
@@ -204,7 +214,7 @@ export class Core {
       timers,
       report,
       table: actTable({
-        exec: { spawner, groups, timers, report },
+        exec: { spawner, groups, limits, timers, report },
         services: this.supervisor,
         leases: { renew: (link, cause) => this.#renew(link, cause) },
         power: { stop: (how, reason, cause) => this.stop({ how, reason, cause }) },
@@ -276,9 +286,12 @@ export class Core {
       this.report,
     );
     const reaper = this.#reaper;
-    Deno.addSignalListener("SIGCHLD", () => reaper.sweep());
+    const sweep = () => {
+      if (reaper.sweep() >= SWEEP_LIMIT) this.timers.set(sweep, 0);
+    };
+    Deno.addSignalListener("SIGCHLD", sweep);
     // SIGCHLD coalesces: a child that ended between two of them is found by the tick.
-    this.#every(reapTickMs, () => reaper.sweep());
+    this.#every(reapTickMs, sweep);
   }
 
   mountPhase(): void {
@@ -338,14 +351,13 @@ export class Core {
     const tasks = new Cgroup("/tasks");
     core.create();
     tasks.create();
-    const total = this.proc.meminfo()?.totalBytes ?? 0;
     // The agent keeps its working set and its share of CPU whatever the tasks do.
-    await core.set("memory.min", Math.min(64 << 20, Math.floor(total / 4)));
+    await core.set("memory.min", this.memory.core);
     await core.set("cpu.weight", 1000);
     core.addProcess(Deno.pid);
     await tasks.enable(["cpu", "io", "memory", "pids"]);
-    await tasks.set("memory.max", Math.floor(total * 0.85));
-    await tasks.set("pids.max", 16_384);
+    await tasks.set("memory.max", this.memory.tasks);
+    await tasks.set("pids.max", tasksPids);
   }
 
   /** Answers what could not be set. */
@@ -492,7 +504,7 @@ export class Core {
       clock,
       report,
       policy: {
-        hosts: this.launch?.hosts ?? [],
+        hosts: this.launch?.hosts ?? ["localhost"],
         origins: this.launch?.origins ?? [],
         ownAddresses: this.launch === null,
       },
@@ -512,6 +524,8 @@ export class Core {
   }
 
   readyPhase(): void {
+    // Whoever waits for ready would wait for an answer that can not come.
+    if (this.#http === null) throw new Error("not ready: HTTP is not bound");
     this.readyMs = Math.round(this.clocks.boottime() / 1000 - this.startedMs);
     this.source.publish("system.ready", {
       ms: this.readyMs,
@@ -521,8 +535,9 @@ export class Core {
     });
   }
 
-  /** What the first request with a body, or the first act, would otherwise wait for. */
+  /** What makes the machine faster and would have kept it from being ready: nobody waits for it. */
   async libraryPhase(): Promise<void> {
+    this.libc.compile();
     await loadZod();
   }
 
@@ -538,6 +553,7 @@ export class Core {
 
   async dataPhase(): Promise<void> {
     const disk = await openDataDisk({
+      calls: this.calls,
       mount: async (device) => {
         const request = {
           source: device,
@@ -546,6 +562,7 @@ export class Core {
           flags: ["nosuid", "nodev"] as const,
         };
         const outcome = await mountDevice(this.libc, this.calls, request, dataDeadlineMs);
+        this.#mountHangs = outcome.state === "timeout";
         if (outcome.state !== "done") return `mount ${device} on /data: ${outcome.state}`;
         return outcome.value
           ? null
@@ -553,20 +570,31 @@ export class Core {
       },
       run: (argv, timeoutMs) => this.#run(argv, timeoutMs),
     });
-    if (disk.ok) {
-      this.dataMounted = true;
-      await Deno.mkdir("/data/core", { recursive: true, mode: 0o700 });
-    } else this.degrade("data", disk.reason);
+    this.dataMounted = disk.ok;
+    const fault = disk.ok ? await this.#makeCoreFolder() : disk.reason;
+    if (fault !== null) this.degrade("data", fault);
     for (const path of this.config.watch) {
       const refused = path === "/data" && !disk.ok ? null : await this.files?.watch(path);
       if (typeof refused === "string") this.degrade(`watch.${path}`, refused);
     }
   }
 
+  /** Null, or why there is none: the disk may be full, read-only or dead. */
+  async #makeCoreFolder(): Promise<string | null> {
+    const make = () => Deno.mkdir("/data/core", { recursive: true, mode: 0o700 });
+    try {
+      const made = await this.calls.run(make, dataDeadlineMs);
+      return made.state === "done" ? null : `mkdir "/data/core": ${made.state}`;
+    } catch (error) {
+      return error instanceof Error ? error.message : String(error);
+    }
+  }
+
   async immunePhase(): Promise<void> {
     const { bus, hands, timers, report } = this;
-    this.#openPowerButtons();
-    this.#armWatchdog();
+    // Neither may keep the services from starting.
+    this.#attempt("power button", () => this.#openPowerButtons());
+    this.#attempt("watchdog", () => this.#armWatchdog());
     this.#reflex = new LeaseReflex({
       bus,
       incidents: this.#incidents,
@@ -593,6 +621,7 @@ export class Core {
       view: machine,
       spawner,
       groups,
+      limits: mindLimits,
       timers,
       report,
       proc: { read: (path) => Deno.readTextFile(path), link: (path) => Deno.readLink(path) },
@@ -613,7 +642,10 @@ export class Core {
     let conversation: InstanceType<typeof Console> | null = null;
     const tty = new Tty(libc, reactor, report, {
       onInput: (bytes) => conversation?.input(bytes),
-      onClose: (reason) => this.degrade("console", `${path}: ${reason}`),
+      onClose: (reason) => {
+        conversation?.close();
+        this.degrade("console", `${path}: ${reason}`);
+      },
     }, { path });
     tty.setRaw();
     conversation = new Console({
@@ -632,7 +664,7 @@ export class Core {
 
   async selftestPhase(): Promise<void> {
     if (!this.config.selftest) return;
-    const disk = await findByLabel("osym-test");
+    const disk = await findByLabel(this.calls, "osym-test");
     if (disk === undefined || disk.fs === null) {
       throw new Error("osym.selftest=1, and no disk is labelled osym-test");
     }
@@ -699,11 +731,14 @@ export class Core {
   }
 
   async stopData(): Promise<void> {
-    if (!this.dataMounted) return;
+    if (!this.dataMounted && !this.#mountHangs) return;
     this.sensors.stop();
     const outcome = await umountDevice(this.libc, this.calls, "/data", [], 10_000);
     if (outcome.state !== "done") throw new Error(`umount "/data": ${outcome.state}`);
-    if (!outcome.value) throw new Error('umount "/data": refused, most likely EBUSY');
+    // A mount that came too late to be used may be there or not.
+    if (!outcome.value && this.dataMounted) {
+      throw new Error('umount "/data": refused, most likely EBUSY');
+    }
     this.dataMounted = false;
   }
 
@@ -735,6 +770,8 @@ export class Core {
   #runs = 0;
   #killed = 0;
   #unclean = false;
+  /** A mount of /data that outlasted its deadline: it may still come about. */
+  #mountHangs = false;
 
   /** What is declared lasts until the next boot when there is no data disk; `data` says so then. */
   #serviceStore(): ServiceStore {
@@ -799,13 +836,23 @@ export class Core {
       throw error;
     }
     this.watchdogPath = hardware.path;
-    hardware.setTimeout(watchdogSeconds);
+    try {
+      hardware.setTimeout(watchdogSeconds);
+    } catch (error) {
+      // Opening it armed it: one that is not going to be fed must not stay so.
+      hardware.disarm();
+      throw error;
+    }
     const { timers, report } = this;
     this.#watchdog = new Watchdog({
       device: hardware,
       timers,
       incidents: this.#incidents,
       report,
+      // Where none of the runtime's threads takes work any more, nothing that reads a file answers.
+      alive: async () => {
+        await Deno.stat("/");
+      },
     });
     this.#watchdog.start();
   }
@@ -822,7 +869,7 @@ export class Core {
     if (this.network === null) return { status: "failed", reason: "the network was not started" };
     const renewal = await this.network.renew(link, cause);
     if (renewal.ok) return { status: "done", leases: [renewal.lease] };
-    return { status: "failed", reason: renewal.reason };
+    return { status: renewal.missing ? "not_found" : "failed", reason: renewal.reason };
   }
 
   /** A machine nobody launched: its console is physical presence, so the token is shown there, once. */
@@ -834,6 +881,15 @@ export class Core {
     this.mintedToken = token;
     const hash = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(token));
     return new Uint8Array(hash).toHex();
+  }
+
+  /** Does one thing of several; its failure degrades that part alone. */
+  #attempt(part: string, work: () => void): void {
+    try {
+      work();
+    } catch (error) {
+      this.degrade(part, error instanceof Error ? error.message : String(error));
+    }
   }
 
   /** Runs what nothing waits for; its failure degrades the part it is for. */
@@ -891,7 +947,8 @@ export class Core {
         output: capturedText(result.stdout) + capturedText(result.stderr),
       };
     } finally {
-      await group.remove();
+      // What the program said counts; a group that stays is a fault of its own.
+      await group.remove().catch((error) => this.report(`remove ${group.path}`, error));
     }
   }
 }
