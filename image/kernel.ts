@@ -6,17 +6,20 @@
  */
 
 import { basename, join } from "node:path";
-import { cacheDir, TREE } from "./paths.ts";
-import { exists, filesBelow, run, sha256 } from "./host.ts";
+import { cacheDir, OUT, TREE } from "./paths.ts";
+import { exists, filesBelow, HostError, lockFile, logTo, run, sha256 } from "./host.ts";
 import {
   candidateVersion,
+  type DebianPackage,
   debianPackage,
+  firstCandidate,
   needPackages,
   needTools,
   packagedFile,
 } from "./packages.ts";
 import { type Progress, withProgress } from "./progress.ts";
 import { INITRAMFS_RECIPE, loadOrder, ROOT_FINDERS, writeInitramfs } from "./initramfs.ts";
+import { OptionError } from "./options.ts";
 import type { Arch } from "./qemu.ts";
 
 /** A kernel ready to boot. */
@@ -29,9 +32,12 @@ export interface Kernel {
   initrd: string | null;
   /** Compressed image for disks and downloads; null for a kernel given by path. */
   bzImage: string | null;
-  /** Folder with lib/modules/<version>, and the modules in load order; null when monolithic. */
-  modules: { folder: string; order: readonly string[] } | null;
+  /** The folder lib/modules/<version>, the modules in load order, and where they are from. */
+  modules: { folder: string; order: readonly string[]; origin: PackageVersion } | null;
 }
+
+/** A Debian package of one version. */
+type PackageVersion = Pick<DebianPackage, "name" | "version">;
 
 /** The source package of the stripped kernel. */
 const SOURCE_PACKAGE = "linux-source-6.12";
@@ -43,6 +49,8 @@ const TYPICAL_LINES = 2140;
 const BUILD_PACKAGES = [
   ...["build-essential", "bc", "bison", "flex", "libelf-dev", "libssl-dev", "lz4", "xz-utils"],
 ];
+/** Ends of the names of folders that are being made, or were when somebody pressed Ctrl-C. */
+const UNFINISHED = [".build", ".new"];
 /** Fixed, so that two builds of the same source are the same bytes. */
 const REPRODUCIBLE = {
   KBUILD_BUILD_TIMESTAMP: "2024-01-01 00:00:00 UTC",
@@ -71,7 +79,8 @@ export async function findStripped(arch: Arch): Promise<Kernel | null> {
   const versions: string[] = [];
   for await (const { name } of Deno.readDir(store)) {
     // The source's version is part of the name: any build of our configuration serves.
-    if (name.startsWith(`${config}-`)) versions.push(name.slice(config.length + 1));
+    if (!name.startsWith(`${config}-`) || UNFINISHED.some((end) => name.endsWith(end))) continue;
+    versions.push(name.slice(config.length + 1));
   }
   versions.sort((a, b) => a.localeCompare(b, "en", { numeric: true }));
   const version = versions.at(-1);
@@ -87,21 +96,28 @@ export async function buildStripped(arch: Arch): Promise<Kernel> {
   if (version === null) {
     const built = await findStripped(arch);
     if (built) return built;
-    throw new Error(
-      `build the stripped kernel: apt knows no ${SOURCE_PACKAGE} here ` +
-        "(it is in Debian 12 and 13); --kernel generic needs no build",
+    throw new HostError(
+      `build the stripped kernel: apt knows no ${SOURCE_PACKAGE} here; run: sudo apt-get update ` +
+        "(it is in Debian 12 and 13). --kernel generic needs no build",
     );
   }
   const folder = join(cacheDir(), "kernel", `${await configHash(arch)}-${version}`);
+  using _lock = await lockCache();
   if (!await exists(folder)) {
     await needPackages(BUILD_PACKAGES, "building the stripped kernel");
     const source = await debianPackage(SOURCE_PACKAGE);
+    logTo(join(OUT, "kernel.log"));
     await withProgress(
       `Building the stripped kernel ${version}`,
       (progress) => compile(arch, source.folder, folder, progress),
     );
   }
   return stripped(folder, version);
+}
+
+/** Every checkout of this user makes its kernels in the same place: one at a time. */
+function lockCache(): Promise<Deno.FsFile> {
+  return lockFile(join(cacheDir(), "kernel.lock"), "making a kernel");
 }
 
 function stripped(folder: string, version: string): Kernel {
@@ -116,7 +132,7 @@ function stripped(folder: string, version: string): Kernel {
 }
 
 /** Hash of the configuration and the recipe; 16 hex digits are plenty for a cache. */
-async function configHash(arch: Arch): Promise<string> {
+export async function configHash(arch: Arch): Promise<string> {
   const fragment = await Deno.readTextFile(fragmentPath(arch));
   return (await sha256(`${RECIPE}\n${configLines(fragment).join("\n")}`)).slice(0, 16);
 }
@@ -218,6 +234,7 @@ export async function genericKernel(arch: Arch): Promise<Kernel> {
   const store = join(cacheDir(), "kernel", `generic-${version}-${recipe.slice(0, 16)}`);
   const modules = join(store, "lib/modules", version);
   const initrd = join(store, "initramfs.cpio");
+  using _lock = await lockCache();
   if (!await exists(store)) {
     const made = await assembleGeneric(packages.map((item) => item.folder), store, version);
     const folder = join(made, "lib/modules", version);
@@ -236,34 +253,37 @@ export async function genericKernel(arch: Arch): Promise<Kernel> {
     path,
     initrd,
     bzImage: path,
-    modules: { folder: modules, order },
+    // Ubuntu has the modules in a package of their own, Debian beside the image.
+    modules: { folder: modules, order, origin: packages[1] ?? image },
   };
 }
 
 /** The real packages behind the meta package: the image first, then its modules. */
 async function genericPackages(arch: Arch): Promise<string[]> {
-  for (const meta of GENERIC_META[arch]) {
-    if (await candidateVersion(meta) === null) continue;
-    const { stdout } = await run([
-      ...["apt-cache", "depends", "--recurse", "--no-recommends", "--no-suggests"],
-      ...["--no-conflicts", "--no-breaks", "--no-replaces", "--no-enhances", meta],
-    ]);
-    const names = new Set(
-      stdout.match(/\blinux-(?:image|modules|modules-extra)-\d[\w.+-]*/g) ?? [],
+  const meta = await firstCandidate(GENERIC_META[arch]);
+  if (meta === null) {
+    throw new HostError(
+      `get the generic kernel: apt knows none of ${GENERIC_META[arch].join(", ")}; ` +
+        "run: sudo apt-get update",
     );
-    const image = [...names].find((name) => /^linux-image-\d/.test(name));
-    if (image === undefined) continue;
-    const version = image.replace("linux-image-", "");
-    // Alternatives (unsigned, dbg) of other versions are listed too; only ours is wanted.
-    const modules = [...names].filter((name) =>
-      /^linux-modules-/.test(name) && name.endsWith(version)
-    );
-    return [image, ...modules.sort()];
   }
-  throw new Error(
-    `get the generic kernel: apt knows none of ${GENERIC_META[arch].join(", ")}; ` +
-      "run: sudo apt-get update",
+  const { stdout } = await run([
+    ...["apt-cache", "depends", "--recurse", "--no-recommends", "--no-suggests"],
+    ...["--no-conflicts", "--no-breaks", "--no-replaces", "--no-enhances", meta.name],
+  ]);
+  const names = new Set(
+    stdout.match(/\blinux-(?:image|modules|modules-extra)-\d[\w.+-]*/g) ?? [],
   );
+  const image = [...names].find((name) => /^linux-image-\d/.test(name));
+  if (image === undefined) {
+    throw new Error(`get the generic kernel: ${meta.name} ${meta.version} depends on no image`);
+  }
+  const version = image.replace("linux-image-", "");
+  // Alternatives (unsigned, dbg) of other versions are listed too; only ours is wanted.
+  const modules = [...names].filter((name) =>
+    /^linux-modules-/.test(name) && name.endsWith(version)
+  );
+  return [image, ...modules.sort()];
 }
 
 /** Puts image and modules of several packages into a new folder and indexes the modules. */
@@ -294,7 +314,7 @@ async function assembleGeneric(
 
 /** A kernel somebody else built: a file, taken to be monolithic with our drivers in it. */
 export async function givenKernel(path: string): Promise<Kernel> {
-  if (!await exists(path)) throw new Error(`--kernel ${path}: there is no such file`);
+  if (!await isFile(path)) throw new OptionError(`--kernel ${path}: expected a kernel's file`);
   return {
     kind: "given",
     version: basename(path),
@@ -305,10 +325,14 @@ export async function givenKernel(path: string): Promise<Kernel> {
   };
 }
 
+async function isFile(path: string): Promise<boolean> {
+  return await exists(path) && (await Deno.stat(path)).isFile;
+}
+
 /** Hash of everything the cache key of the image needs to know about a kernel. */
 export async function kernelIdentity(kernel: Kernel): Promise<string> {
   if (kernel.modules === null) return "monolithic";
-  const { folder, order } = kernel.modules;
+  const { folder, order, origin } = kernel.modules;
   const index = await filesBelow(folder).then((names) => names.length);
-  return await sha256([kernel.version, index, ...order].join("\n"));
+  return await sha256([kernel.version, origin.version, index, ...order].join("\n"));
 }

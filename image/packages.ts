@@ -8,22 +8,26 @@
 
 import { basename, join } from "node:path";
 import { cacheDir } from "./paths.ts";
-import { CommandError, exists, run } from "./host.ts";
+import { CommandError, exists, HostError, run } from "./host.ts";
 import { withProgress } from "./progress.ts";
 
 /** Program → the Debian/Ubuntu package that brings it. */
 const PACKAGE_OF: Readonly<Record<string, string>> = {
   "bc": "bc",
   "bison": "bison",
+  "busybox": "busybox-static",
   "chromium": "chromium",
   "depmod": "kmod",
   "flex": "flex",
   "gcc": "build-essential",
+  "git": "git",
+  "ip": "iproute2",
   "make": "build-essential",
   "mkfs.erofs": "erofs-utils",
   "mkfs.ext4": "e2fsprogs",
   "qemu-system-aarch64": "qemu-system-arm",
   "qemu-system-x86_64": "qemu-system-x86",
+  "script": "bsdutils",
   "setpriv": "util-linux",
   "unshare": "util-linux",
   "xz": "xz-utils",
@@ -31,7 +35,7 @@ const PACKAGE_OF: Readonly<Record<string, string>> = {
 };
 
 /** Something is missing that this user may not install; the message has the command. */
-export class MissingPackages extends Error {
+export class MissingPackages extends HostError {
   override name = "MissingPackages";
   constructor(readonly packages: readonly string[], why: string) {
     super(
@@ -79,17 +83,39 @@ async function onPath(tool: string): Promise<boolean> {
 async function install(packages: readonly string[], why: string): Promise<void> {
   if (packages.length === 0) return;
   if (Deno.uid() !== 0 || !await onPath("apt-get")) throw new MissingPackages(packages, why);
-  console.error(`Installing ${packages.join(" ")} through apt-get: ${why} needs it.`);
-  const argv = ["apt-get", "install", "-y", "--no-install-recommends", ...packages];
-  const env = { DEBIAN_FRONTEND: "noninteractive" };
+  console.error(`Installing ${packages.join(" ")} through apt-get, for ${why}.`);
+  // A machine that was set up just now may still be installing its own updates.
+  const patience = ["-o", "DPkg::Lock::Timeout=120"];
+  const argv = ["apt-get", ...patience, "install", "-y", "--no-install-recommends", ...packages];
+  await orWithFreshLists(() => run(argv, { env: APT_ENV }));
+}
+
+const APT_ENV = { DEBIAN_FRONTEND: "noninteractive" };
+
+/**
+ * Runs what needs apt's lists; where it fails and we may, once more with fresh ones: a fresh
+ * machine has none, an old one has lists of versions that are gone.
+ */
+async function orWithFreshLists<T>(work: () => Promise<T>): Promise<T> {
   try {
-    await run(argv, { env });
+    return await work();
   } catch (error) {
-    if (!(error instanceof CommandError)) throw error;
-    // A fresh machine has no package lists, a stale one has lists of versions that are gone.
-    await run(["apt-get", "update"], { env });
-    await run(argv, { env });
+    if (!(error instanceof CommandError) || !await refreshLists()) throw error;
+    return await work();
   }
+}
+
+let refreshed: Promise<boolean> | null = null;
+
+/** `apt-get update`, once in this process and only as root. False when that is not to be had. */
+function refreshLists(): Promise<boolean> {
+  refreshed ??= (async () => {
+    if (Deno.uid() !== 0 || !await onPath("apt-get")) return false;
+    console.error("Asking for apt's newest package lists.");
+    // Without a network it fails; the first error says more than this one would.
+    return (await run(["apt-get", "update"], { env: APT_ENV, accept: [0, 100] })).code === 0;
+  })();
+  return refreshed;
 }
 
 /** The version dpkg has installed, or null. */
@@ -115,22 +141,31 @@ export interface DebianPackage {
 export async function debianPackage(name: string): Promise<DebianPackage> {
   const store = join(cacheDir(), "packages");
   await Deno.mkdir(store, { recursive: true });
-  const candidate = await candidateVersion(name);
-  if (candidate === null) {
-    const cached = await newestCached(store, name);
-    if (cached) return cached;
-    throw new Error(
-      `get the package ${name}: apt knows no version of it; run: sudo apt-get update`,
-    );
+  let trouble: Error = new HostError(
+    `get the package ${name}: apt knows no version of it; run: sudo apt-get update`,
+  );
+  try {
+    const found = await orWithFreshLists(() => currentPackage(name, store));
+    if (found) return found;
+  } catch (error) {
+    if (!(error instanceof CommandError)) throw error;
+    trouble = error;
   }
+  const cached = await newestCached(store, name);
+  if (cached) return cached;
+  throw trouble;
+}
+
+/** What apt would install now; null when it knows no version. */
+async function currentPackage(name: string, store: string): Promise<DebianPackage | null> {
+  const version = await candidateVersion(name);
+  if (version === null) return null;
   // A Debian version's ":" and "~" are no trouble in a path, but ":" is in PATH-like lists.
-  const folder = join(store, `${name}_${candidate.replaceAll(":", "%3a")}`);
+  const folder = join(store, `${name}_${version.replaceAll(":", "%3a")}`);
   if (!await exists(folder)) {
-    await withProgress(`Getting ${name} ${candidate}`, () => {
-      return unpack(name, candidate, store, folder);
-    });
+    await withProgress(`Getting ${name} ${version}`, () => unpack(name, version, store, folder));
   }
-  return { name, version: candidate, folder };
+  return { name, version, folder };
 }
 
 /** A file of an unpacked package, wherever its release has it: below / or below /usr. */
@@ -142,8 +177,31 @@ export async function packagedFile(unpacked: DebianPackage, path: string): Promi
   throw new Error(`unpack ${unpacked.name} ${unpacked.version}: there is no ${path} in it`);
 }
 
-/** The version apt would install, or null when it knows none. */
+/** The version apt would install, or null when it knows none, with fresh lists if we may. */
 export async function candidateVersion(name: string): Promise<string | null> {
+  return (await firstCandidate([name]))?.version ?? null;
+}
+
+/** A package that apt knows, and the version of it that would be installed. */
+interface Candidate {
+  name: string;
+  version: string;
+}
+
+/** The first of several names that apt knows; null when it knows none even with fresh lists. */
+export async function firstCandidate(names: readonly string[]): Promise<Candidate | null> {
+  return await firstKnown(names) ?? (await refreshLists() ? await firstKnown(names) : null);
+}
+
+async function firstKnown(names: readonly string[]): Promise<Candidate | null> {
+  for (const name of names) {
+    const version = await knownVersion(name);
+    if (version !== null) return { name, version };
+  }
+  return null;
+}
+
+async function knownVersion(name: string): Promise<string | null> {
   const { stdout } = await run(["apt-cache", "policy", name]);
   const version = /^ {2}Candidate: (\S+)$/m.exec(stdout)?.[1];
   return version === undefined || version === "(none)" ? null : version;

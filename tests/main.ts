@@ -7,10 +7,10 @@
 
 import { join } from "node:path";
 import { ensureImage } from "../image/build.ts";
-import { CommandError, exists, filesBelow } from "../image/host.ts";
+import { CommandError, exists, filesBelow, HostError } from "../image/host.ts";
 import { buildStripped, findStripped, genericKernel } from "../image/kernel.ts";
 import { OptionError } from "../image/options.ts";
-import { MissingPackages, needTools } from "../image/packages.ts";
+import { needTools } from "../image/packages.ts";
 import { OUT, TREE } from "../image/paths.ts";
 import { qemuProgram } from "../image/qemu.ts";
 import { NO_REASON, parseJunit, summaryLine, type TestCase } from "./report.ts";
@@ -32,14 +32,15 @@ const SUITES: readonly Suite[] = [
     folders: ["src", "bus", "subsystems", "image", "bench", "tests/*"],
     jobs: 1,
     limitMin: 15,
-    prepare: () => Promise.resolve(),
+    // Children of the tests are BusyBox, as those of the guest are.
+    prepare: () => needTools(["busybox", "mkfs.ext4"], "the unit suite"),
   },
   {
     name: "kernel",
     folders: ["tests/kernel"],
     jobs: 1,
     limitMin: 10,
-    prepare: () => needTools(["unshare", "setpriv"], "the kernel suite"),
+    prepare: () => needTools(["busybox", "ip", "setpriv", "unshare"], "the kernel suite"),
   },
   {
     name: "vm",
@@ -68,7 +69,8 @@ const LONG_VARIABLE = "OSYM_TEST_LONG";
 /** Builds both kernels and their images, so that no test waits for a build. */
 async function prepareGuests(): Promise<void> {
   const arch = Deno.build.arch;
-  await needTools([qemuProgram(arch), "setpriv", "mkfs.ext4", "mkfs.erofs"], "the guests");
+  const tools = [qemuProgram(arch), "setpriv", "mkfs.ext4", "mkfs.erofs", "unshare", "depmod"];
+  await needTools([...tools, "git", "script"], "the guests");
   if (arch === "x86_64") {
     await ensureImage(await findStripped(arch) ?? await buildStripped(arch));
   }
@@ -217,8 +219,11 @@ async function main(argv: readonly string[]): Promise<number> {
       results.push({ suite: suite.name, cases: [failed], seconds: 0 });
     }
   }
+  const nothing = filter !== null && results.every(({ cases }) => cases.length === 0);
+  if (nothing) console.error(`--filter ${filter}: no test has that in its name`);
   summarise(results);
-  return results.some(({ cases }) => cases.some((test) => test.result === "failed")) ? 1 : 0;
+  const failed = results.some(({ cases }) => cases.some((test) => test.result === "failed"));
+  return nothing || failed ? 1 : 0;
 }
 
 if (import.meta.main) {
@@ -226,7 +231,7 @@ if (import.meta.main) {
     Deno.exit(await main(Deno.args));
   } catch (error) {
     const known = error instanceof OptionError || error instanceof CommandError ||
-      error instanceof MissingPackages;
+      error instanceof HostError;
     console.error(known ? error.message : error);
     Deno.exit(known && error instanceof OptionError ? 2 : 1);
   }
