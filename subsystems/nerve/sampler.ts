@@ -31,7 +31,7 @@ export interface SamplerDeps {
 }
 
 const periodMs = 1000;
-/** Disks change slowly and may be slow themselves. */
+/** Disks change slowly and may be slow themselves; a new mount is measured at once. */
 const diskEvery = 5;
 const stepThresholdUs = 500_000;
 
@@ -43,6 +43,7 @@ export class Sampler implements Sensor {
   #running = false;
   #busy = false;
   #ticks = 0;
+  #mounts: readonly string[] = [];
   #cpu: CpuTimes | null = null;
   #devices = new Map<string, NetDevice>();
   #disks: MachineSample["disks"] = [];
@@ -86,7 +87,11 @@ export class Sampler implements Sensor {
     const { proc, table } = this.#deps;
     this.#watchClock(source);
     await table.scan();
-    if (this.#ticks++ % diskEvery === 0) this.#disks = await this.#readDisks();
+    const mounts = this.#deps.mounts();
+    const changed = String(mounts) !== String(this.#mounts);
+    this.#mounts = mounts;
+    if (changed || this.#ticks % diskEvery === 0) this.#disks = await this.#readDisks(mounts);
+    this.#ticks++;
     const memory = proc.meminfo();
     const stat = proc.stat();
     const load = proc.loadavg();
@@ -131,9 +136,9 @@ export class Sampler implements Sensor {
     }
   }
 
-  async #readDisks(): Promise<MachineSample["disks"]> {
+  async #readDisks(mounts: readonly string[]): Promise<MachineSample["disks"]> {
     const disks: MachineSample["disks"] = [];
-    for (const mount of this.#deps.mounts()) {
+    for (const mount of mounts) {
       const room = await this.#deps.room(mount);
       if (room === null) continue;
       disks.push({

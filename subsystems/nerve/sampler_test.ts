@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { Bus } from "../../bus/bus.ts";
 import type { Proc } from "../../src/kernel/proc.ts";
 import type { ProcessTable } from "./process_table.ts";
-import { cpuShares, Sampler } from "./sampler.ts";
+import { cpuShares, Sampler, type SamplerDeps } from "./sampler.ts";
 
 const zero = { user: 0, nice: 0, system: 0, idle: 0, iowait: 0, irq: 0, softirq: 0, steal: 0 };
 
@@ -27,6 +27,37 @@ Deno.test("cpuShares() answers zeros when no time has passed or a counter went b
   assert.deepEqual(back, { busy: 0, user: 0, system: 0, iowait: 0 });
 });
 
+/** A sampler whose clock, /proc and mounts are the test's, and how to let seconds pass. */
+function rig(about: Partial<SamplerDeps>) {
+  const bus = new Bus({
+    boot: "00112233",
+    clock: { wall: () => 0, mono: () => 0 },
+    ringBytes: 1 << 20,
+  });
+  let alarm = () => {};
+  const nothing = () => null;
+  const sampler = new Sampler({
+    proc: { meminfo: nothing, stat: nothing, loadavg: nothing, uptime: nothing } as unknown as Proc,
+    table: { scan: () => Promise.resolve(), size: 0 } as unknown as ProcessTable,
+    clocks: { realtime: () => 0, boottime: () => 0 },
+    timers: { set: (run) => (alarm = run, 1), clear: () => {} },
+    mounts: () => [],
+    room: () => Promise.resolve(null),
+    report: (where, error) => assert.fail(`${where}: ${error}`),
+    ...about,
+  });
+  const settled = () => new Promise((resolve) => setTimeout(resolve, 0));
+  const tick = () => {
+    alarm();
+    return settled();
+  };
+  const start = () => {
+    sampler.start(bus.source("nerve.sampler", sampler.grants));
+    return settled();
+  };
+  return { bus, sampler, start, tick };
+}
+
 Deno.test("Sampler tells a step of the wall clock from a machine that stood still", async () => {
   let [wall, boot, pause] = [1e15, 5e6, 0];
   const clocks = {
@@ -40,42 +71,49 @@ Deno.test("Sampler tells a step of the wall clock from a machine that stood stil
     },
     boottime: () => boot,
   };
-  const bus = new Bus({
-    boot: "00112233",
-    clock: { wall: () => 0, mono: () => 0 },
-    ringBytes: 1 << 20,
-  });
+  const { bus, sampler, start, tick } = rig({ clocks });
   const steps: number[] = [];
   bus.subscribe("clock.stepped", (event) => {
     if (event.type === "clock.stepped") steps.push(event.data.by_ms);
   });
-  const nothing = () => null;
-  const proc = { meminfo: nothing, stat: nothing, loadavg: nothing, uptime: nothing };
-  let alarm = () => {};
-  const sampler = new Sampler({
-    proc: proc as unknown as Proc,
-    table: { scan: () => Promise.resolve() } as unknown as ProcessTable,
-    clocks,
-    timers: { set: (run) => (alarm = run, 1), clear: () => {} },
-    mounts: () => [],
-    room: () => Promise.resolve(null),
-    report: (where, error) => assert.fail(`${where}: ${error}`),
-  });
-  const tick = async (seconds: number) => {
-    wall += seconds * 1e6;
-    boot += seconds * 1e6;
-    alarm();
-    await new Promise((resolve) => setTimeout(resolve, 0));
+  const second = () => {
+    wall += 1e6;
+    boot += 1e6;
+    return tick();
   };
-  sampler.start(bus.source("nerve.sampler", sampler.grants));
-  await tick(1);
+  await start();
+  await second();
   pause = 2e6;
-  await tick(1);
-  await tick(1);
+  await second();
+  await second();
   assert.deepEqual(steps, []);
   wall -= 3e6;
-  await tick(1);
-  await tick(1);
+  await second();
+  await second();
   assert.deepEqual(steps, [-3000]);
+  sampler.stop();
+});
+
+Deno.test("Sampler measures a file system at once when it is mounted, else every fifth time", async () => {
+  let mounts = ["/"];
+  const asked: string[] = [];
+  const { sampler, start, tick } = rig({
+    mounts: () => mounts,
+    room: (mount) => {
+      asked.push(mount);
+      return Promise.resolve({ total: 2, free: 1, inodes: 2, inodesFree: 1 });
+    },
+  });
+  await start();
+  await tick();
+  assert.deepEqual(asked.splice(0), ["/"]);
+  mounts = ["/", "/data"];
+  await tick();
+  assert.deepEqual(asked.splice(0), ["/", "/data"]);
+  await tick();
+  await tick();
+  assert.deepEqual(asked.splice(0), []);
+  await tick();
+  assert.deepEqual(asked.splice(0), ["/", "/data"]);
   sampler.stop();
 });
