@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
-import { type z } from "zod";
+import { toJSONSchema, type z } from "zod";
 import { catalogue, type EventType, eventTypes, isEventType } from "./events.ts";
-import { loadZod, schema, type SchemaFactory } from "./schema.ts";
+import { schema, type SchemaFactory } from "./schema.ts";
 import { allows, parseScope, roleScopes } from "./scopes.ts";
 
 /** DESIGN §3, and the family of the in-guest self-test. */
@@ -47,7 +47,6 @@ Deno.test("catalogue: every scope parses, is for reading, and is held by the vie
 });
 
 Deno.test("catalogue: every schema builds, takes objects only, and can be documented", async () => {
-  const { toJSONSchema } = await loadZod();
   for (const type of eventTypes) {
     const built: z.ZodType = await schema(definitionOf(type).schema);
     for (const wrong of [null, 7, "text", [], undefined]) {

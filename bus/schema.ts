@@ -8,7 +8,7 @@
  */
 import type { z } from "zod";
 
-export type Zod = typeof z;
+export type Zod = typeof import("./zod.ts");
 /** A schema that is built when somebody first needs it. */
 export type SchemaFactory = (z: Zod) => z.ZodType;
 /** What a schema factory's values look like after parsing. */
@@ -19,7 +19,7 @@ const built = new Map<SchemaFactory, z.ZodType>();
 
 /** Loads zod once; later calls answer the same library. */
 export async function loadZod(): Promise<Zod> {
-  loaded ??= (await import("zod")).z;
+  loaded ??= await import("./zod.ts");
   return loaded;
 }
 
