@@ -15,13 +15,12 @@ fail() {
   exit 1
 }
 
-if [ -n "${XDG_CACHE_HOME:-}" ]; then
-  cache=$XDG_CACHE_HOME/osymbiote
-elif [ -n "${HOME:-}" ]; then
-  cache=$HOME/.cache/osymbiote
-else
-  fail "neither HOME nor XDG_CACHE_HOME is set: nowhere to keep Deno $version"
-fi
+case ${XDG_CACHE_HOME:-} in
+  # Its specification wants a relative path ignored.
+  /*) cache=$XDG_CACHE_HOME/osymbiote ;;
+  *) cache=${HOME:+$HOME/.cache/osymbiote} ;;
+esac
+[ -n "$cache" ] || fail "neither HOME nor XDG_CACHE_HOME is set: nowhere to keep Deno $version"
 
 [ "$(uname -s)" = Linux ] || fail "this runs on Linux only"
 case $(uname -m) in
@@ -73,34 +72,37 @@ if ! is_right "${deno:-/nonexistent}"; then
   is_right "$deno" || install_deno
 fi
 
-cd "$here"
 export DENO_NO_UPDATE_CHECK=1
 # Children that call deno by name (tasks, the image build) get the same one.
 PATH=$(dirname -- "$deno"):$PATH
 export PATH
 
+# Relative paths among the options are the caller's, so a machine is started where the caller is.
 case ${1:-} in
   test)
     shift
+    cd "$here"
     exec "$deno" run -A tests/main.ts "$@"
     ;;
   bench)
     shift
+    cd "$here"
     exec "$deno" run -A bench/main.ts "$@"
     ;;
   ok)
     shift
+    cd "$here"
     exec "$deno" task ok "$@"
     ;;
   build | kernel | clean | help)
-    exec "$deno" run -A image/main.ts "$@"
+    exec "$deno" run -A "$here/image/main.ts" "$@"
     ;;
   boot)
     shift
-    exec "$deno" run -A image/main.ts boot "$@"
+    exec "$deno" run -A "$here/image/main.ts" boot "$@"
     ;;
   '' | -*)
-    exec "$deno" run -A image/main.ts boot "$@"
+    exec "$deno" run -A "$here/image/main.ts" boot "$@"
     ;;
   *)
     fail "$1: unknown command; see ./run.sh --help"

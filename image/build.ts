@@ -1,12 +1,13 @@
 /**
  * Deciding what is stale and making it: the root image for a kernel, the data disk.
  *
- * A hash over every input decides; times do not. One build at a time per checkout.
+ * A hash over this checkout's inputs decides, and which deno is there. What the distribution
+ * updates meanwhile (BusyBox, e2fsck, libraries) makes nothing stale. One build at a time.
  */
 
 import { join } from "node:path";
 import { OUT, TREE } from "./paths.ts";
-import { exists, filesBelow, logTo, sha256 } from "./host.ts";
+import { exists, filesBelow, lockFile, logTo, sha256 } from "./host.ts";
 import { type Kernel, kernelIdentity } from "./kernel.ts";
 import { moduleName, readModule } from "./initramfs.ts";
 import { needTools } from "./packages.ts";
@@ -26,13 +27,13 @@ export interface Image {
 }
 
 /** The log of the last build: every program's command line and output. */
-export const BUILD_LOG = join(OUT, "build.log");
+const BUILD_LOG = join(OUT, "build.log");
 
 /** Sources that end up in the image, or decide what does. */
 const SOURCE_FOLDERS = ["src", "bus", "subsystems"];
 const SOURCE_FILES = [
-  ...["deno.json", "deno.lock", "image/rootfs.ts", "image/manifest.ts", "image/codecache.ts"],
-  "image/build.ts",
+  ...["deno.json", "deno.lock", "image/build.ts", "image/rootfs.ts", "image/manifest.ts"],
+  ...["image/chunks.ts", "image/codecache.ts"],
 ];
 
 /** Where a module of the generic kernel goes, and the list PID 1 loads from. */
@@ -44,8 +45,7 @@ export async function ensureImage(kernel: Kernel): Promise<Image> {
   const variant = kernel.modules === null ? "monolithic" : "generic";
   const folder = join(OUT, variant);
   await Deno.mkdir(folder, { recursive: true });
-  using lock = await Deno.open(join(OUT, "lock"), { create: true, write: true });
-  await lock.lock(true);
+  using _lock = await lockBuild();
 
   const image: Image = {
     root: join(folder, "root.erofs"),
@@ -55,7 +55,8 @@ export async function ensureImage(kernel: Kernel): Promise<Image> {
   };
   const stamp = join(folder, "inputs");
   const inputs = await inputsHash(kernel, image.layout);
-  if (await exists(image.root) && await readIfThere(stamp) === inputs) return image;
+  const fresh = `${inputs} ${await programs(image.layout)}`;
+  if (await exists(image.root) && await readIfThere(stamp) === fresh) return image;
 
   await needTools(["mkfs.erofs", "unshare"], "building the image");
   logTo(BUILD_LOG);
@@ -73,21 +74,41 @@ export async function ensureImage(kernel: Kernel): Promise<Image> {
     });
     if (kernel.modules) await addModules(origins, kernel);
     progress.step("erofs");
-    const about = { inputs, kernel: kernel.version, layout: image.layout.why };
+    const about = {
+      inputs,
+      kernel: kernel.modules === null ? "any monolithic" : kernel.version,
+      layout: image.layout.why,
+    };
     const manifest = await writeImage(origins, image.root, about);
     await Deno.writeTextFile(image.manifest, JSON.stringify(manifest, null, 1) + "\n");
-    await Deno.writeTextFile(stamp, inputs);
+    await Deno.writeTextFile(stamp, fresh);
   }, () => image.root);
   return { ...image, rebuilt: true };
 }
 
-/** SHA-256 over all that the image is made from. */
+/** One build at a time in this checkout, and none while it is cleaned. */
+export function lockBuild(): Promise<Deno.FsFile> {
+  return lockFile(join(OUT, "lock"), "building here");
+}
+
+/**
+ * The programs an image is made with, as this host has them. Hashing 95 MB on every boot would cost
+ * more than it tells; their hashes are in the manifest, where times and paths would only make the
+ * same image differ from host to host.
+ */
+async function programs(layout: Layout): Promise<string> {
+  const paths = [Deno.execPath(), ...(layout.denort === null ? [] : [layout.denort])];
+  const seen = paths.map(async (path) => {
+    const { size, mtime } = await Deno.stat(path);
+    return `${await Deno.realPath(path)} ${size} ${mtime?.getTime()}`;
+  });
+  return (await Promise.all(seen)).join(" ");
+}
+
+/** SHA-256 over all of this checkout that the image is made from: the same on every host. */
 export async function inputsHash(kernel: Kernel, layout: Layout): Promise<string> {
-  const deno = await Deno.realPath(Deno.execPath());
-  const { size, mtime } = await Deno.stat(deno);
   const parts = [
-    // Hashing 95 MB on every boot would cost more than it tells.
-    `deno ${DENO_VERSION} ${deno} ${size} ${mtime?.getTime()}`,
+    `deno ${DENO_VERSION}`,
     `kernel ${await kernelIdentity(kernel)}`,
     `layout ${layout.why}`,
   ];
@@ -111,7 +132,8 @@ function isTest(name: string): boolean {
 async function addModules(origins: Origins, kernel: Kernel): Promise<void> {
   const { modules, version } = kernel;
   if (modules === null) return;
-  const origin = { kind: "debian", package: `linux-image-${version}`, version } as const;
+  const { name, version: packaged } = modules.origin;
+  const origin = { kind: "debian", package: name, version: packaged } as const;
   const list: string[] = [];
   for (const path of modules.order) {
     const to = `${MODULES_FOLDER}/${version}/${moduleName(path)}.ko`;

@@ -7,14 +7,23 @@
 
 import { dirname } from "node:path";
 
+let logPath: string | null = null;
+
 /** A program of the host's failed, or is not there (`code` null). */
 export class CommandError extends Error {
   override name = "CommandError";
+  /** Where all of its output is; null when nothing was being logged. */
+  readonly log: string | null = logPath;
   constructor(readonly argv: readonly string[], readonly code: number | null, output: string) {
     const how = code === null ? "no such program" : `exit status ${code}`;
     const tail = output.trim().split("\n").slice(-12).join("\n");
     super(`run ${argv.slice(0, 3).join(" ")}: ${how}${tail ? `\n${tail}` : ""}`);
   }
+}
+
+/** This host lacks or refuses something; the message says what, and what to do. */
+export class HostError extends Error {
+  override name = "HostError";
 }
 
 export interface RunOptions {
@@ -34,8 +43,6 @@ export interface RunResult {
   stdout: string;
   stderr: string;
 }
-
-let logPath: string | null = null;
 
 /** From here on the output of every program is appended to this file (emptied first). */
 export function logTo(path: string): void {
@@ -93,6 +100,20 @@ async function collect(
     onOutput?.(chunk);
   }
   return text;
+}
+
+/**
+ * Holds a lock file until it is closed, and says so when somebody else has it. A process that
+ * dies lets go of it.
+ */
+export async function lockFile(path: string, why: string): Promise<Deno.FsFile> {
+  await Deno.mkdir(dirname(path), { recursive: true });
+  const file = await Deno.open(path, { create: true, write: true });
+  if (!await file.tryLock(true)) {
+    console.error(`Waiting for another run that is ${why}.`);
+    await file.lock(true);
+  }
+  return file;
 }
 
 /** Whether a path exists. Errors other than its absence are thrown. */

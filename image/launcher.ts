@@ -71,12 +71,17 @@ export type Outcome =
   | { kind: "ended"; last: LastStop }
   | { kind: "gave_up"; last: LastStop; early: number; serialTail: readonly string[] };
 
-/** How long an orderly power-off may take before QEMU is told to quit, ms. */
-export const POWER_OFF_MS = 15_000;
+/**
+ * How long an orderly power-off may take before QEMU is told to quit, ms. Longer than the guest's
+ * own last resort (40 s, stopDeadlineMs in src/wiring.ts): until then it may still unmount /data.
+ */
+export const POWER_OFF_MS = 45_000;
 /** How long after `system.ready` a first answer through the forwarded port is waited for, ms. */
 const HTTP_PATIENCE_MS = 30_000;
 /** How long a try may take, ms; the next one then goes over a new connection. */
 const HTTP_TRY_MS = 4000;
+/** Phases kept of one boot: there are some twenty, and a guest may claim any number. */
+const MAX_PHASES = 100;
 /** How long after `system.ready` the guest may take to have an address before it is tried, ms. */
 const ADDRESS_PATIENCE_MS = 3000;
 
@@ -92,6 +97,8 @@ export class Launcher {
   readonly #stopping = new AbortController();
   #machine: Machine | null = null;
   #phases: Phase[] = [];
+  /** The present boot has said that it is ready. */
+  #ready = false;
   /** Settles when the present boot has an IPv4 address. */
   #addressed = Promise.withResolvers<void>();
 
@@ -103,7 +110,7 @@ export class Launcher {
   /** Where the host reaches the guest, without a trailing slash; null without a network. */
   get url(): string | null {
     const { net } = this.#options.machine;
-    return net?.kind === "user" ? `http://localhost:${net.port}` : null;
+    return net?.kind === "user" ? `http://${hostName(net.listen)}:${net.port}` : null;
   }
 
   /** The address of the page, the token in its fragment (browsers do not send fragments). */
@@ -173,6 +180,7 @@ export class Launcher {
     rescue: boolean,
   ): Promise<Machine> {
     this.#phases = [];
+    this.#ready = false;
     this.#addressed = Promise.withResolvers<void>();
     const options = this.#options;
     const append = kernelCommandLine({
@@ -218,9 +226,14 @@ export class Launcher {
 
   #receive(started: Promise<Machine>, event: GuestEvent, atMs: number): void {
     this.#observer.onEvent?.(event, atMs);
-    if (event.type === "boot.phase") this.#phases.push(phaseOf(event.data));
+    if (event.type === "boot.phase" && this.#phases.length < MAX_PHASES) {
+      this.#phases.push(phaseOf(event.data));
+    }
     if (event.type === "addr.added" && isReachable(event.data.address)) this.#addressed.resolve();
-    if (event.type === "system.ready") this.#announce(started, event.data, atMs);
+    if (event.type === "system.ready" && !this.#ready) {
+      this.#ready = true;
+      this.#announce(started, event.data, atMs);
+    }
   }
 
   async #announce(
@@ -269,6 +282,11 @@ export class Launcher {
     });
     await endedWithin(aborted, ms);
   }
+}
+
+/** The name of this host in the address of a port that is bound to `listen`. */
+function hostName(listen: string): string {
+  return listen === "127.0.0.1" || listen === "0.0.0.0" ? "localhost" : listen;
 }
 
 /** The Host headers under which the guest is reached from the host. */

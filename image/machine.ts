@@ -188,12 +188,15 @@ export class Machine {
       }).spawn();
       const stderr = this.#readStderr(this.#child.stderr);
       const status = this.#child.status;
-      const accepted = Promise.all(listeners.map((listener) => listener.accept()));
+      const accepted = listeners.map((listener) => listener.accept());
+      const allAccepted = Promise.all(accepted);
       // The losing side of the race rejects when the listeners close below.
-      accepted.catch(() => undefined);
-      const connections = await Promise.race([accepted, status]);
+      allAccepted.catch(() => undefined);
+      const connections = await Promise.race([allAccepted, status]);
       if (!Array.isArray(connections)) {
         await stderr;
+        // It may have taken some of them before it gave up.
+        for (const one of accepted) one.then((taken) => taken.close(), () => undefined);
         throw new QemuStartError(this.#stderr, connections.code);
       }
       const [qmp, serial, events] = connections as [Deno.Conn, Deno.Conn, Deno.Conn];

@@ -7,16 +7,15 @@
 
 import { join } from "node:path";
 import { OUT } from "./paths.ts";
-import { BUILD_LOG, ensureImage } from "./build.ts";
-import { CommandError } from "./host.ts";
+import { ensureImage, lockBuild } from "./build.ts";
+import { CommandError, HostError } from "./host.ts";
 import { buildStripped, type Kernel } from "./kernel.ts";
 import { Launcher, type LauncherObserver, type LauncherOptions, type Ready } from "./launcher.ts";
 import { QemuStartError } from "./machine.ts";
 import { type BootOptions, OptionError, optionHelp, parseBootOptions } from "./options.ts";
-import { MissingPackages } from "./packages.ts";
 import { archOf, chooseKernel, prepare } from "./prepare.ts";
 import type { Decision, LastStop } from "./relaunch.ts";
-import { print, readKeys, restoreTerminal, writeOut } from "./terminal.ts";
+import { complain, print, readKeys, restoreTerminal, writeError, writeOut } from "./terminal.ts";
 
 const HELP = `OSymbiote: a machine whose PID 1 is an agent.
 
@@ -31,6 +30,9 @@ const HELP = `OSymbiote: a machine whose PID 1 is an agent.
 Options of a boot:
 ${optionHelp()}
 `;
+
+/** How much of the console is held back at most while the machine boots. */
+const HELD_BYTES = 1 << 20;
 
 /** Runs one command line. Returns the exit status. */
 export async function main(argv: readonly string[]): Promise<number> {
@@ -71,15 +73,13 @@ async function kernel(options: BootOptions): Promise<number> {
 
 async function clean(rest: readonly string[]): Promise<number> {
   if (rest.length > 0) throw new OptionError(`${rest[0]}: clean takes no options`);
-  // The data disk is the machine's memory, not a build product.
-  try {
-    for await (const { name } of Deno.readDir(OUT)) {
-      if (!name.startsWith("data.img")) await Deno.remove(join(OUT, name), { recursive: true });
-    }
-    print("build products removed; .out/data.img (the machine's memory) is kept\n");
-  } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  using _lock = await lockBuild();
+  for await (const { name } of Deno.readDir(OUT)) {
+    // The data disk is the machine's memory, not a build product; the lock is being held.
+    if (name.startsWith("data.img") || name === "lock") continue;
+    await Deno.remove(join(OUT, name), { recursive: true });
   }
+  print("build products removed; .out/data.img (the machine's memory) is kept\n");
   return 0;
 }
 
@@ -105,11 +105,11 @@ async function headless(launch: LauncherOptions, options: BootOptions): Promise<
         phases: Object.fromEntries(ready.phases.map((phase) => [phase.name, phase.ms])),
       });
       if (options.json && !announced) writeOut(new TextEncoder().encode(line + "\n"));
-      else console.error(`ready after ${Math.round(ready.readyMs)} ms: ${launcher.url ?? ""}`);
+      else complain(`ready after ${Math.round(ready.readyMs)} ms: ${launcher.url ?? ""}`);
       announced = true;
     },
-    onStop: (decision) => console.error(stopMessage(decision)),
-    ...(options.verbose ? { onSerial: (bytes) => Deno.stderr.writeSync(bytes) } : {}),
+    onStop: (decision) => complain(stopMessage(decision)),
+    ...(options.verbose ? { onSerial: writeError } : {}),
   });
   const forget = onSignals(launcher, () => undefined);
   try {
@@ -127,11 +127,14 @@ async function interactive(
 ): Promise<number> {
   const { machine } = launch.machine;
   print(`Booting ${machine}, ${kernel.kind} kernel ${kernel.version}, ${launch.machine.accel}…\n`);
-  // The console is held back until the boot has been summed up; a boot that hangs shows it.
+  // The console is held back until the boot has been summed up; a boot that hangs shows it, and
+  // so does one that says more than anybody would want to be held.
   let held: Uint8Array[] | null = options.verbose ? null : [];
+  let heldBytes = 0;
   const release = () => {
     for (const bytes of held ?? []) writeOut(bytes);
     held = null;
+    heldBytes = 0;
   };
   let patience: ReturnType<typeof setTimeout> | undefined;
   const observer: LauncherObserver = {
@@ -142,8 +145,10 @@ async function interactive(
       patience = setTimeout(release, 20_000);
     },
     onSerial(bytes) {
-      if (held) held.push(bytes.slice());
-      else writeOut(bytes);
+      if (held === null) return writeOut(bytes);
+      held.push(bytes.slice());
+      heldBytes += bytes.length;
+      if (heldBytes > HELD_BYTES) release();
     },
     onReady(ready) {
       clearTimeout(patience);
@@ -154,6 +159,7 @@ async function interactive(
       clearTimeout(patience);
       if (held && decision.action !== "end") print(tail.join("\n") + "\n");
       held = options.verbose ? null : [];
+      heldBytes = 0;
       print(`\n${stopMessage(decision)}\n`);
     },
   };
@@ -161,7 +167,7 @@ async function interactive(
   const forget = onSignals(launcher, print);
   // Standard input may end (a script); the machine goes on. Its error must not stop it either.
   readKeys((bytes) => void launcher.machine?.writeSerial(bytes)).catch((error) => {
-    console.error(`read the terminal: ${error.message}`);
+    complain(`read the terminal: ${error.message}`);
   });
   try {
     const outcome = await launcher.run();
@@ -174,33 +180,35 @@ async function interactive(
   }
 }
 
-/** The first signal presses the power button, the second pulls the plug. */
+/**
+ * The first signal presses the power button, the second pulls the plug. A terminal that is closed
+ * hangs up more than once, its shell and the kernel both, and nobody meant a second press by it.
+ */
 function onSignals(launcher: Launcher, say: (text: string) => void): () => void {
-  let signals = 0;
-  const listener = () => {
-    signals++;
-    if (signals === 1) {
-      say("\nPowering off (once more to quit now)…\n");
-      void launcher.stop();
-    } else {
-      void launcher.quit();
-    }
+  let pressed = false;
+  const press = () => {
+    if (pressed) return;
+    pressed = true;
+    say("\nPowering off (once more to quit now)…\n");
+    void launcher.stop();
   };
-  const names = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
-  for (const name of names) Deno.addSignalListener(name, listener);
+  const pressOrQuit = () => pressed ? void launcher.quit() : press();
+  const listeners = { SIGINT: pressOrQuit, SIGTERM: pressOrQuit, SIGHUP: press } as const;
+  const names = Object.keys(listeners) as (keyof typeof listeners)[];
+  for (const name of names) Deno.addSignalListener(name, listeners[name]);
   return () => {
-    for (const name of names) Deno.removeSignalListener(name, listener);
+    for (const name of names) Deno.removeSignalListener(name, listeners[name]);
   };
 }
 
 function exitStatus(outcome: Awaited<ReturnType<Launcher["run"]>>): number {
   // A machine that had to be unplugged is no clean end, and was said so when it stopped.
   if (outcome.kind === "ended") return outcome.last.kind === "clean" ? 0 : 1;
-  console.error(
+  complain(
     `Giving up: ${outcome.early} boots in a row did not hold; the last one ended by ` +
       `${describeStop(outcome.last)}. The last lines of its console:`,
   );
-  console.error(outcome.serialTail.join("\n"));
+  complain(outcome.serialTail.join("\n"));
   return 1;
 }
 
@@ -241,9 +249,10 @@ function readyMessage(ready: Ready, launcher: Launcher): string {
 function explain(error: unknown): { text: string; status: number } {
   if (error instanceof OptionError) return { text: error.message, status: 2 };
   if (error instanceof CommandError) {
-    return { text: `${error.message}\nThe whole log: ${BUILD_LOG}`, status: 1 };
+    const log = error.log === null ? "" : `\nThe whole log: ${error.log}`;
+    return { text: error.message + log, status: 1 };
   }
-  if (error instanceof MissingPackages || error instanceof QemuStartError) {
+  if (error instanceof HostError || error instanceof QemuStartError) {
     return { text: error.message, status: 1 };
   }
   if (error instanceof Error) return { text: error.stack ?? error.message, status: 1 };
@@ -256,7 +265,7 @@ if (import.meta.main) {
   } catch (error) {
     restoreTerminal();
     const { text, status } = explain(error);
-    console.error(text);
+    complain(text);
     Deno.exit(status);
   }
 }

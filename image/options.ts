@@ -161,7 +161,7 @@ const OPTIONS: Readonly<Record<string, Option>> = {
     value: "WORD",
     help: "a further kernel parameter, such as osym.ip=10.0.2.15/24 (repeatable)",
     set(options, value, fail) {
-      if (!/^[\w.-]+(=\S*)?$/.test(value)) fail("one kernel parameter, NAME or NAME=VALUE");
+      if (!/^[\w.-]+(=[^\s"]*)?$/.test(value)) fail("one kernel parameter, NAME or NAME=VALUE");
       options.append.push(value);
     },
   },

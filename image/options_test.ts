@@ -36,6 +36,7 @@ const MISTAKES: [string[], RegExp][] = [
   [["--http-port", "65536"], /^--http-port 65536: expected a whole number from 0 to 65535$/],
   [["--listen", "localhost"], /^--listen localhost: expected an IPv4 address/],
   [["--listen", "1.2.3.256"], /^--listen 1\.2\.3\.256: expected/],
+  [["--append", 'a="b"'], /^--append a="b": expected one kernel parameter/],
   [["--append", "a b"], /^--append a b: expected one kernel parameter/],
   [["--headless=yes"], /^--headless: takes no value$/],
   [["--json"], /^--json: needs --headless$/],

@@ -6,6 +6,7 @@
 
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { HostError } from "./host.ts";
 
 /** The checkout's root, absolute, without a trailing slash. */
 export const TREE: string = fileURLToPath(new URL("..", import.meta.url)).replace(/\/$/, "");
@@ -19,8 +20,9 @@ export const OUT: string = join(TREE, ".out");
  */
 export function cacheDir(): string {
   const xdg = Deno.env.get("XDG_CACHE_HOME");
-  if (xdg) return join(xdg, "osymbiote");
+  // Its specification wants a relative path ignored.
+  if (xdg?.startsWith("/")) return join(xdg, "osymbiote");
   const home = Deno.env.get("HOME");
   if (home) return join(home, ".cache", "osymbiote");
-  throw new Error("find the cache directory: neither HOME nor XDG_CACHE_HOME is set");
+  throw new HostError("find the cache directory: neither HOME nor XDG_CACHE_HOME is set");
 }

@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { OUT } from "./paths.ts";
 import { ensureImage, type Image } from "./build.ts";
 import { ensureDataDisk, makeFolderDisk } from "./disk.ts";
+import { exists } from "./host.ts";
 import { buildStripped, findStripped, genericKernel, givenKernel, type Kernel } from "./kernel.ts";
 import type { LauncherOptions } from "./launcher.ts";
 import { type BootOptions, machineFor, OptionError } from "./options.ts";
@@ -51,7 +52,15 @@ export async function prepare(
 ): Promise<{ launch: LauncherOptions; kernel: Kernel; image: Image }> {
   const arch = archOf(options);
   const machine = machineFor(arch, options.machine);
-  await needTools([qemuProgram(arch), "setpriv", "mkfs.ext4"], "booting the machine");
+  if (machine === "microvm" && options.nic !== "virtio") {
+    throw new OptionError(`--nic ${options.nic}: expected virtio, as microvm has no PCI bus`);
+  }
+  if (options.selftest !== null && !await isFolder(options.selftest)) {
+    throw new OptionError(`--selftest ${options.selftest}: expected a folder`);
+  }
+  // All at once: whoever has to ask somebody for root asks only once.
+  const tools = [qemuProgram(arch), "setpriv", "mkfs.ext4", "mkfs.erofs", "unshare", "depmod"];
+  await needTools(tools, "building and booting the machine");
   const kernel = await chooseKernel(options);
   const image = await ensureImage(kernel);
   const accel = chooseAccelerator(options.accel, await hostFacts());
@@ -99,6 +108,10 @@ export async function prepare(
   return { launch, kernel, image };
 }
 
+async function isFolder(path: string): Promise<boolean> {
+  return await exists(path) && (await Deno.stat(path)).isDirectory;
+}
+
 /** The port to forward. QEMU binds it later; a taken one is told now, in plain words. */
 function freePort(options: BootOptions): number {
   const { listen: hostname, httpPort: port } = options;
@@ -110,6 +123,11 @@ function freePort(options: BootOptions): number {
       throw new OptionError(
         `--http-port ${port}: another program listens on ${hostname}:${port}; ` +
           "give another port (0 takes any free one)",
+      );
+    }
+    if (error instanceof Deno.errors.PermissionDenied) {
+      throw new OptionError(
+        `--http-port ${port}: this user may not listen there; expected 0 or a port from 1024`,
       );
     }
     if (error instanceof Deno.errors.AddrNotAvailable) {

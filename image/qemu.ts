@@ -157,7 +157,8 @@ function acceleratorArgument(options: QemuOptions): string {
 }
 
 function driveArgument(id: string, disk: ExtraDisk): string {
-  const access = disk.readonly ? ",read-only=on" : ",cache=writeback";
+  // A full disk of the host is the guest's to hear of: QEMU's default stops the machine in silence.
+  const access = disk.readonly ? ",read-only=on" : ",cache=writeback,werror=report";
   return `if=none,id=${id},format=raw,file=${escape(disk.path)}${access}`;
 }
 

@@ -37,7 +37,7 @@ Deno.test("qemuArgv() makes the root the first disk, and read-only", () => {
   const argv = qemuArgv({ ...OPTIONS, disks: [{ path: "/t/test.img", readonly: true }] });
   assert.deepEqual(values(argv, "-drive"), [
     "if=none,id=disk0,format=raw,file=/i/root.erofs,read-only=on",
-    "if=none,id=disk1,format=raw,file=/i/data.img,cache=writeback",
+    "if=none,id=disk1,format=raw,file=/i/data.img,cache=writeback,werror=report",
     "if=none,id=disk2,format=raw,file=/t/test.img,read-only=on",
   ]);
   const disks = values(argv, "-device").filter((device) => device.startsWith("virtio-blk"));

@@ -2,13 +2,14 @@
  * The guest's root: a folder of files with known origins, made into a read-only erofs image.
  *
  * Owns what is in the image and where, and that two builds of the same inputs are the same bytes:
- * fixed owner, times and UUID, sorted content, a canonical code cache. Runs our bundles only in a
+ * fixed owner, modes, times and UUID, sorted content, canonical chunks and code cache. Runs our bundles only in a
  * chroot of their own namespaces, never against the host.
  */
 
 import { join } from "node:path";
-import { exists, filesBelow, run } from "./host.ts";
+import { CommandError, exists, filesBelow, HostError, run } from "./host.ts";
 import { debianPackage, packagedFile } from "./packages.ts";
+import { canonicalChunks } from "./chunks.ts";
 import { canonicaliseCache } from "./codecache.ts";
 import { type Manifest, Origins, writeManifest } from "./manifest.ts";
 
@@ -115,6 +116,16 @@ export interface TreeOptions {
 
 /** Makes the folder of files that every root variant starts from. Throws on a missing source. */
 export async function buildTree(options: TreeOptions): Promise<Origins> {
+  // Modes in the image are ours and not those of whoever builds it: the mind must get in.
+  const umask = Deno.umask(0o022);
+  try {
+    return await fillTree(options);
+  } finally {
+    Deno.umask(umask);
+  }
+}
+
+async function fillTree(options: TreeOptions): Promise<Origins> {
   const { source, tree } = options;
   const step = options.step ?? (() => undefined);
   await requireSources(source);
@@ -263,13 +274,14 @@ async function bundle(
   // The lock file is frozen: what goes into the image is what was reviewed.
   const argv = [Deno.execPath(), "bundle", "--quiet", "--frozen", "--minify", ...flags];
   await run([...argv, "--outdir", fresh, entry], { cwd: source, env: { NO_COLOR: "1" } });
-  const names = [];
+  const made = new Map<string, string>();
   for await (const { name } of Deno.readDir(fresh)) {
-    await Deno.rename(join(fresh, name), join(folder, name));
-    names.push(name);
+    made.set(name, await Deno.readTextFile(join(fresh, name)));
   }
-  await Deno.remove(fresh);
-  return names.sort();
+  await Deno.remove(fresh, { recursive: true });
+  const files = await canonicalChunks(made);
+  for (const [name, text] of files) await Deno.writeTextFile(join(folder, name), text);
+  return [...files.keys()].sort();
 }
 
 /** The API's document is generated once, here, and served as a file. */
@@ -343,11 +355,12 @@ async function runInTree(
 ): Promise<void> {
   const user = Deno.uid() === 0 ? [] : ["--map-root-user"];
   const namespaces = ["--mount", "--pid", "--net", "--ipc", "--uts"];
-  await run([
+  const command = [
     ...["timeout", "--signal=KILL", String(PREWARM_TIMEOUT_S)],
     ...["unshare", ...user, ...namespaces, "--fork", "--kill-child"],
     ...["sh", "-c", CHROOT_SCRIPT, "prewarm", tree, ...argv],
-  ], {
+  ];
+  const running = run(command, {
     stdin,
     clearEnv: true,
     env: {
@@ -359,5 +372,15 @@ async function runInTree(
       DENO_NO_UPDATE_CHECK: "1",
       OSYM_PREWARM: "1",
     },
+  });
+  await running.catch((error) => {
+    const refusal = error instanceof CommandError && /^unshare: .*$/m.exec(error.message);
+    if (!refusal) throw error;
+    throw new HostError(
+      `prepare the code cache: ${
+        refusal[0]
+      }. This host lets this user make no namespaces: build as ` +
+        "root, or allow it (Ubuntu: sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0)",
+    );
   });
 }
