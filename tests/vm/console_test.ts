@@ -147,7 +147,7 @@ Deno.test("poweroff at the console ends the machine in order", async () => {
   const machine = await talking(await guest());
   assert.deepEqual(await faults(machine), []);
   await machine.console.write("poweroff");
-  const outcome = await machine.outcome;
+  const outcome = await machine.ends();
   assert.equal(outcome.last.kind, "clean");
   assert.match(outcome.last.text ?? "", /console/);
   assert.equal(machine.events("system.stopped").at(-1)?.data.clean, true);

@@ -8,7 +8,7 @@
 import { join } from "node:path";
 import { ensureDataDisk } from "../../image/disk.ts";
 import { Launcher, type Outcome, type Ready } from "../../image/launcher.ts";
-import type { GuestEvent, Machine } from "../../image/machine.ts";
+import { endedWithin, type GuestEvent, type Machine } from "../../image/machine.ts";
 import { type BootOptions, defaultOptions } from "../../image/options.ts";
 import { prepare } from "../../image/prepare.ts";
 import type { Decision } from "../../image/relaunch.ts";
@@ -164,6 +164,15 @@ export class Guest {
   /** Starts a machine and waits only until QEMU runs. */
   static async start(options: GuestOptions = {}): Promise<Guest> {
     const folder = await Deno.makeTempDir({ prefix: "osymbiote-test-" });
+    try {
+      return await Guest.#startIn(folder, options);
+    } catch (error) {
+      await Deno.remove(folder, { recursive: true });
+      throw error;
+    }
+  }
+
+  static async #startIn(folder: string, options: GuestOptions): Promise<Guest> {
     const { data = "fresh", dataMb = 64, qemu, relaunch, init, ...rest } = options;
     const fresh = { path: join(folder, "data.img") };
     if (data === "fresh") await ensureDataDisk(fresh.path, dataMb);
@@ -183,8 +192,14 @@ export class Guest {
       relaunch: relaunch ?? false,
       init: init ?? launch.init,
     });
-    await guest.waitUntil("QEMU", () => guest.launcher.machine ?? undefined, 10_000);
-    return guest;
+    try {
+      await guest.waitUntil("QEMU", () => guest.launcher.machine ?? undefined, 30_000);
+      return guest;
+    } catch (error) {
+      await guest.launcher.quit();
+      await guest.outcome.catch(() => undefined);
+      throw error;
+    }
   }
 
   /** The admin credential. */
@@ -313,6 +328,12 @@ export class Guest {
       this.#waiters.add(waiter);
       if (!waiter.check()) this.#failIfOver(waiter);
     });
+  }
+
+  /** How it ended, once the launcher is done with it. Throws GuestTimeout when it goes on. */
+  async ends(timeoutMs = 180_000): Promise<Outcome> {
+    if (await endedWithin(this.outcome, timeoutMs)) return await this.outcome;
+    throw new GuestTimeout(`wait for the end: not within ${timeoutMs} ms`, this.#tail());
   }
 
   /** Runs a QMP command. */

@@ -16,6 +16,7 @@ import {
   GuestTimeout,
 } from "./guest.ts";
 import { exists } from "../../image/host.ts";
+import { OptionError } from "../../image/options.ts";
 import { GIVE_UP_AFTER, RESCUE_AFTER } from "../../image/relaunch.ts";
 
 const SLEEP = ["/bin/busybox", "sleep", "1000"];
@@ -28,10 +29,10 @@ Deno.test("Guest.boot() reports a panic with its text", async () => {
   assert.ok(error.serialTail.some((line) => line.includes("Attempted to kill init!")));
 });
 
-Deno.test("Guest.boot() reports a guest that is never ready, and what was seen", async () => {
-  const error = await rejection(
-    Guest.boot({ init: SLEEP, data: "none", readyTimeoutMs: 4000, append: ["loglevel=7"] }),
-  );
+Deno.test("Guest.nextReady() reports a guest that is never ready, and what was seen", async () => {
+  await using guest = await Guest.start({ init: SLEEP, data: "none", append: ["loglevel=7"] });
+  await guest.console.read("Run /bin/busybox as init process", 60_000);
+  const error = await rejection(guest.nextReady(1000));
   assert.ok(error instanceof GuestNeverReady, String(error));
   assert.match(error.message, /events seen: none/);
   assert.ok(error.serialTail.some((line) => line.includes("Run /bin/busybox as init process")));
@@ -41,6 +42,28 @@ Deno.test("Guest.start() reports QEMU's own words when it does not start", async
   const error = await rejection(Guest.start({ init: SLEEP, qemu: ["-no-such-option"] }));
   assert.ok(error instanceof GuestError, String(error));
   assert.match(error.message, /-no-such-option: invalid option/);
+});
+
+Deno.test("a data disk or a port that somebody uses already is named", async () => {
+  await using guest = await Guest.start({ init: SLEEP });
+  const data = { path: await dataOf(guest.machine.pid) };
+  const disk = await rejection(Guest.start({ init: SLEEP, data }));
+  assert.ok(disk instanceof GuestError, String(disk));
+  assert.match(disk.message, /Is another process using the image/);
+  const httpPort = Number(new URL(guest.url).port);
+  const port = await rejection(Guest.start({ init: SLEEP, data: "none", httpPort }));
+  assert.ok(port instanceof OptionError, String(port));
+  assert.match(port.message, /^--http-port \d+: another program listens on 127\.0\.0\.1:\d+/);
+});
+
+Deno.test("Launcher.quit() ends what the power button does not", async () => {
+  await using guest = await Guest.start({ init: SLEEP, data: "none" });
+  const pressed = guest.launcher.stop(600_000);
+  await guest.launcher.quit();
+  await pressed;
+  const outcome = await guest.ends();
+  assert.equal(outcome.kind, "ended");
+  assert.equal(outcome.last.kind, "cut");
 });
 
 Deno.test("Guest.waitEvent() fails at once when QEMU is killed", async () => {
@@ -67,14 +90,14 @@ Deno.test("GuestConsole.ask() types into the guest and reads its answer", async 
     "echo listening; while read line; do echo got:$line; done",
   ];
   await using guest = await Guest.start({ init, data: "none" });
-  await guest.console.read("listening");
-  const [, answer] = await guest.console.ask("hello there", /got:(.*?)\r?\n/);
+  await guest.console.read("listening", 60_000);
+  const [, answer] = await guest.console.ask("hello there", /got:(.*?)\r?\n/, 60_000);
   assert.equal(answer, "hello there");
 });
 
 Deno.test("Launcher.run() tries again, goes to rescue, and gives up", async () => {
   await using guest = await Guest.start({ init: EXIT, data: "none", relaunch: true });
-  const outcome = await guest.outcome;
+  const outcome = await guest.ends();
   assert.equal(outcome.kind, "gave_up");
   assert.equal(outcome.last.kind, "panic");
   assert.equal(guest.launches.length, GIVE_UP_AFTER);
@@ -91,7 +114,7 @@ Deno.test("Launcher.run() tells the next boot that a watchdog ended the last one
     "watchdog -F -T 2 -t 60 /dev/watchdog";
   const init = ["/bin/busybox", "sh", "-c", script];
   await using guest = await Guest.start({ init, data: "none", relaunch: true });
-  const [, record] = await guest.console.read(/("last_stop":\{"kind":"watchdog"\})/, 40_000);
+  const [, record] = await guest.console.read(/("last_stop":\{"kind":"watchdog"\})/, 120_000);
   assert.ok(record);
   assert.equal(guest.stops[0]?.last.kind, "watchdog");
 });
@@ -127,6 +150,13 @@ Deno.test("Machine.start() leaves no QEMU behind when its launcher is killed", a
   await Deno.remove(scratch, { recursive: true });
   assert.equal(await isRunning(pid), false);
 });
+
+/** The data disk of a QEMU process, the second of its drives. */
+async function dataOf(pid: number): Promise<string> {
+  const argv = (await Deno.readTextFile(`/proc/${pid}/cmdline`)).split("\0");
+  const drive = argv.find((argument) => argument.startsWith("if=none,id=disk1,"));
+  return /,file=([^,]+)/.exec(drive ?? "")?.[1] ?? "";
+}
 
 /** Whether a process runs; one that only waits to be collected does not. */
 async function isRunning(pid: number): Promise<boolean> {

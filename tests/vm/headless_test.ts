@@ -21,9 +21,10 @@ Deno.test("./run.sh --headless --json prints one line, serves, and ends with SIG
     env: { TMPDIR: scratch },
     stdin: "null",
     stdout: "piped",
-    stderr: "inherit",
+    stderr: "piped",
   }).spawn();
   const reader = child.stdout.pipeThrough(new TextDecoderStream()).getReader();
+  const log = new Response(child.stderr).text();
   try {
     const text = (await reader.read()).value ?? "";
     assert.equal(text.indexOf("\n"), text.length - 1, "exactly one line");
@@ -62,27 +63,38 @@ Deno.test("./run.sh --headless --json prints one line, serves, and ends with SIG
         }
       }
     });
-    await t.step("the port is bound on 127.0.0.1 only", async () => {
+    await t.step("it and QEMU listen on the one port on 127.0.0.1, and nowhere else", async () => {
       const port = Number(new URL(ready.url).port).toString(16).toUpperCase().padStart(4, "0");
-      const sockets = await Deno.readTextFile("/proc/net/tcp") +
-        await Deno.readTextFile("/proc/net/tcp6");
-      // "  0: 0100007F:20E6 00000000:0000 0A …": local address, then 0A for LISTEN.
-      const listening = sockets.split("\n").filter((line) =>
-        new RegExp(`:${port} [0-9A-F]+:0000 0A `).test(line)
-      );
-      assert.equal(listening.length, 1);
-      assert.match(listening[0] ?? "", / 0100007F:/);
+      const sockets = new Set<string>();
+      for (const pid of [child.pid, ready.qemu_pid]) {
+        for await (const { name } of Deno.readDir(`/proc/${pid}/fd`)) {
+          // A descriptor may be closed meanwhile.
+          sockets.add(await Deno.readLink(`/proc/${pid}/fd/${name}`).catch(() => ""));
+        }
+      }
+      const listening: string[] = [];
+      for (const table of ["tcp", "tcp6"]) {
+        for (const line of (await Deno.readTextFile(`/proc/net/${table}`)).split("\n").slice(1)) {
+          // sl local remote st tx:rx tr:when retransmits uid timeout inode; 0A is LISTEN.
+          const [, local = "", , state, , , , , , inode] = line.trim().split(/\s+/);
+          if (state === "0A" && sockets.has(`socket:[${inode}]`)) listening.push(local);
+        }
+      }
+      assert.deepEqual(listening, [`0100007F:${port}`]);
     });
     await t.step("SIGTERM powers the guest off and leaves nothing behind", async () => {
       child.kill("SIGTERM");
       const status = await child.status;
-      assert.equal(status.code, 0);
+      assert.equal(status.code, 0, await log);
+      assert.equal((await log).includes(ready.token), false, "the token is not in its log");
+      assert.equal((await reader.read()).done, true, "nothing else on standard output");
       await assert.rejects(Deno.stat(`/proc/${ready.qemu_pid}`), Deno.errors.NotFound);
       assert.deepEqual(await Array.fromAsync(Deno.readDir(scratch)), []);
     });
   } finally {
     killIfRunning(child);
     await child.status;
+    await log;
     await reader.cancel();
     await Deno.remove(scratch, { recursive: true });
   }

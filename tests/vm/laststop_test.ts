@@ -118,7 +118,7 @@ Deno.test("a killed QEMU is a cut, and the machine comes back", async () => {
 Deno.test(`after ${GIVE_UP_AFTER} early deaths the launcher gives up and shows the console`, async () => {
   const machine = await guest();
   await machine.kill();
-  const outcome = await machine.outcome;
+  const outcome = await machine.ends();
   assert.equal(outcome.kind, "gave_up");
   assert.equal(outcome.early, GIVE_UP_AFTER);
   assert.equal(outcome.last.kind, "cut");

@@ -20,7 +20,7 @@ async function withMachine(
   await judge(guest);
   assert.deepEqual(await faults(guest), []);
   await guest.post("/api/v1/power/poweroff", {});
-  const outcome = await guest.outcome;
+  const outcome = await guest.ends();
   assert.equal(outcome.last.kind, "clean");
   assert.equal(guest.events("system.stopped").at(-1)?.data.clean, true);
 }

@@ -16,7 +16,6 @@ import {
   history,
   long,
   sharedGuest,
-  sleep,
 } from "./shared.ts";
 
 /**
@@ -34,7 +33,7 @@ const guest = sharedGuest({
 /** The issue's bound for an event to reach a client. */
 const SOON_MS = 1000;
 
-/** Process events in one second beyond which the sensor counts (subsystems/nerve/processes.ts). */
+/** Process events in one window of a second beyond which the sensor counts (subsystems/nerve/processes.ts). */
 const STORM_EVENTS = 2000;
 
 /** The state of the network, as `GET /api/v1/network` tells it. */
@@ -66,7 +65,7 @@ Deno.test("every sensor runs", async () => {
       "/api/v1/sensors",
     );
     return items.some(({ name }) => name === "files") && items;
-  });
+  }, 60_000);
   const names = sensors.map(({ name, state }) => `${name} ${state}`).sort();
   assert.deepEqual(names, [
     "files running",
@@ -152,9 +151,10 @@ Deno.test("a cable that is pulled is link.down at a client within a second, and 
 Deno.test("the link the API is on comes back with its lease renewed", async () => {
   const machine = await guest();
   const since = await head(machine);
+  await machine.console.ask("events link.*", /events link\.\*[\s\S]*events off/, 60_000);
   await machine.qmp("set_link", { name: "net0", up: false });
-  // Nothing reaches the guest now; it is long enough for its driver to see it.
-  await sleep(1500);
+  // Nothing reaches the guest by the network now: its console says when it has seen it.
+  await machine.console.read(/link\.down/, 60_000);
   await machine.qmp("set_link", { name: "net0", up: true });
   const down = await eventSince(machine, since, "link.down", () => true, 60_000);
   const up = await eventSince(
@@ -168,8 +168,9 @@ Deno.test("the link the API is on comes back with its lease renewed", async () =
     since,
     "addr.renewed,addr.leased",
     ({ data, sequence }) => data.link === down.data.link && sequence > up.sequence,
-    30_000,
+    60_000,
   );
+  await machine.console.write("events off");
   assert.equal(renewed.data.address, "10.0.2.15");
   assert.notEqual(renewed.data.link, await secondLink(machine));
 });
@@ -242,6 +243,16 @@ Deno.test("a line in the kernel's log is an event, from the first of the boot on
   assert.deepEqual(numbers, [...numbers].sort((a, b) => a - b));
 });
 
+/** The most of these times (µs, ascending) that lie within one second; a window of the sensor may end in it. */
+function densest(times: readonly number[]): number {
+  let most = 0;
+  for (let first = 0, last = 0; last < times.length; last++) {
+    while (times[last]! - times[first]! > 1e6) first++;
+    most = Math.max(most, last - first + 1);
+  }
+  return most;
+}
+
 /** What of a storm reached history, as single events, as counts and as told losses. */
 async function account(machine: Guest, since: string) {
   const types = "process.forked,process.exited,process.storm,bus.gap";
@@ -250,7 +261,11 @@ async function account(machine: Guest, since: string) {
   const gaps = ofType("bus.gap").filter(({ source }) => source.includes("processes"));
   const sum = (events: ApiEvent[], field: string) =>
     events.reduce((total, { data }) => total + Number(data[field] ?? 0), 0);
+  const singles = items.filter(({ type }) =>
+    type === "process.forked" || type === "process.exited"
+  );
   return {
+    densest: densest(singles.map(({ mono }) => mono)),
     forks: {
       single: ofType("process.forked").length,
       counted: sum(ofType("process.storm"), "forks"),
@@ -259,7 +274,6 @@ async function account(machine: Guest, since: string) {
       single: ofType("process.exited").length,
       counted: sum(ofType("process.storm"), "exits"),
     },
-    storms: ofType("process.storm").length,
     gaps: gaps.length,
     missed: sum(gaps, "count"),
     /** The kernel could not say how many it dropped. */
@@ -279,7 +293,21 @@ function assertAccounted(told: Awaited<ReturnType<typeof account>>, count: numbe
   }
 }
 
-Deno.test("processes that come while PID 1 can not look end in a storm or a gap, each counted", async () => {
+/** Waits until all is accounted for: a storm's count is published after its second. */
+async function accounted(machine: Guest, since: string, count: number) {
+  return await eventually(
+    "every process told or counted",
+    async () => {
+      const told = await account(machine, since);
+      assertAccounted(told, count);
+      return told;
+    },
+    60_000,
+    1000,
+  );
+}
+
+Deno.test("processes that come while PID 1 can not look are told, counted in a storm, or a gap", async () => {
   const machine = await guest();
   const since = await head(machine);
   // Frozen, PID 1 reads nothing for some seconds: fewer than its watchdog waits.
@@ -294,12 +322,9 @@ Deno.test("processes that come while PID 1 can not look end in a storm or a gap,
     echo 0 > ${freeze}
     echo $i`;
   const made = Number(await machine.shell(script));
-  // A count is published within a second of its storm.
-  await sleep(3000);
-  const told = await account(machine, since);
-  assertAccounted(told, made);
-  // So many at once are counted instead of told one by one; a slow host does not get there.
-  if (made > STORM_EVENTS) assert.ok(told.storms > 0 || told.gaps > 0, JSON.stringify(told));
+  const told = await accounted(machine, since, made);
+  // However fast PID 1 catches up, the sensor tells no more than so many a second one by one.
+  assert.ok(told.densest <= 2 * STORM_EVENTS, JSON.stringify(told));
 });
 
 Deno.test("a stream of processes reaches history and a client, or they are told of what is missing", async () => {
@@ -310,13 +335,11 @@ Deno.test("a stream of processes reaches history and a client, or they are told 
   const script = `i=0; while [ $i -lt ${count} ]; do i=$((i+1)); ( : ); done`;
   const result = await machine.exec(["/bin/sh", "-c", script], { timeout_ms: 500_000 });
   assert.equal(result.code, 0);
-  await sleep(2500);
-  const told = await account(machine, since);
-  assertAccounted(told, count);
+  const told = await accounted(machine, since, count);
   await eventually("the client to have them all", () => {
     const dropped = feed.gaps.reduce((total, gap) => total + gap.count, 0);
     return Promise.resolve(feed.events.length + dropped >= told.forks.single + told.exits.single);
-  });
+  }, 60_000);
 });
 
 Deno.test("a wall clock that jumps is an event, and disturbs no deadline", async () => {
@@ -324,15 +347,14 @@ Deno.test("a wall clock that jumps is an event, and disturbs no deadline", async
   const since = await head(machine);
   const before = Date.now();
   await machine.shell("date -s '2031-05-06 07:08:09'");
-  const stepped = await eventSince(machine, since, "clock.stepped");
-  assert.ok(Number(stepped.data.by_ms) > 1e10, `${stepped.data.by_ms} ms`);
+  // Of years: an emulated clock may step a little by itself.
+  await eventSince(machine, since, "clock.stepped", ({ data }) => Number(data.by_ms) > 1e10);
   const slept = await machine.exec(["/bin/sleep", "1"], { timeout_ms: 20_000 });
   assert.deepEqual([slept.code, slept.timed_out], [0, false]);
   const back = new Date(before).toISOString().slice(0, 19).replace("T", " ");
   const after = await head(machine);
   await machine.shell(`date -u -s '${back}'`);
-  const returned = await eventSince(machine, after, "clock.stepped");
-  assert.ok(Number(returned.data.by_ms) < -1e10);
+  await eventSince(machine, after, "clock.stepped", ({ data }) => Number(data.by_ms) < -1e10);
 });
 
 endsWithoutFault("nerve", guest);

@@ -5,7 +5,7 @@
  */
 
 import assert from "node:assert/strict";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { ensureDataDisk } from "../../image/disk.ts";
 import { exists } from "../../image/host.ts";
 import { TREE } from "../../image/paths.ts";
@@ -65,7 +65,7 @@ Deno.test("poweroff in the guest unmounts /data cleanly and ends the launcher", 
   await write(guest, "two");
   // The command outlives its answer only if the machine takes its time.
   const asked = guest.exec(["/sbin/poweroff"]).catch(() => null);
-  const outcome = await guest.outcome;
+  const outcome = await guest.ends();
   await asked;
   assert.equal(outcome.kind, "ended");
   assert.equal(outcome.last.kind, "clean");
@@ -85,7 +85,7 @@ Deno.test("POST /api/v1/power/poweroff unmounts /data cleanly, and stops what ru
     return await guest.shell("ls /data").then((text) => text.includes("held"));
   });
   await guest.post("/api/v1/power/poweroff", {});
-  const outcome = await guest.outcome;
+  const outcome = await guest.ends();
   await held;
   assert.equal(outcome.last.kind, "clean");
   await assertOrderly(guest, "poweroff");
@@ -101,22 +101,54 @@ Deno.test("the power button (QMP system_powerdown) unmounts /data cleanly", asyn
   assert.equal(await readOnDisk(data.path, "/note"), "four\n");
 });
 
-Deno.test("SIGTERM to run.sh powers off and unmounts /data cleanly", async () => {
-  const options = ["--headless", "--json", "--http-port", "0", "--cpus", "1", "--data", data.path];
+/** What `--headless --json` prints. */
+interface ReadyLine {
+  url: string;
+  token: string;
+  qemu_pid: number;
+}
+
+/** Runs `./run.sh`, does something with the machine once it is ready, and sends SIGTERM. */
+async function terminated(use: (ready: ReadyLine) => Promise<void>): Promise<void> {
+  const args = ["--headless", "--json", "--http-port", "0", "--cpus", "1"];
   const launcher = new Deno.Command(join(TREE, "run.sh"), {
-    args: options,
+    // Relative: a path is the caller's, wherever the tree is.
+    args: [...args, "--data", basename(data.path)],
+    cwd: folder,
     stdin: "null",
     stdout: "piped",
     stderr: "inherit",
   }).spawn();
   const reader = launcher.stdout.pipeThrough(new TextDecoderStream()).getReader();
-  const { value = "" } = await reader.read();
-  const ready = JSON.parse(value) as { qemu_pid: number };
-  // At once: /data may be being mounted just now.
-  launcher.kill("SIGTERM");
+  const ready = JSON.parse((await reader.read()).value ?? "") as ReadyLine;
+  try {
+    await use(ready);
+  } finally {
+    launcher.kill("SIGTERM");
+  }
   const { code } = await launcher.status;
   await reader.cancel();
   assert.equal(code, 0);
   assert.equal(await exists(`/proc/${ready.qemu_pid}`), false);
   await assertCleanData(data.path);
+}
+
+Deno.test("SIGTERM to run.sh powers off and unmounts /data cleanly", async () => {
+  await terminated(async ({ url, token }) => {
+    const headers = { authorization: `Bearer ${token}`, "content-type": "application/json" };
+    await eventually("/data to be mounted", async () => {
+      const answer = await fetch(`${url}/api/v1/status`, { headers });
+      const { boot } = await answer.json() as { boot: { phases: { name: string; ok: boolean }[] } };
+      return boot.phases.some(({ name, ok }) => name === "data" && ok);
+    }, 60_000);
+    const body = JSON.stringify({ argv: ["/bin/sh", "-c", "echo five > /data/note"] });
+    const answer = await fetch(`${url}/api/v1/exec`, { method: "POST", headers, body });
+    assert.equal((await answer.json() as { code: number }).code, 0);
+  });
+  assert.equal(await readOnDisk(data.path, "/note"), "five\n");
+});
+
+Deno.test("SIGTERM to run.sh while /data is being mounted leaves it clean as well", async () => {
+  await terminated(() => Promise.resolve());
+  assert.equal(await readOnDisk(data.path, "/note"), "five\n");
 });

@@ -38,7 +38,10 @@ export function sharedGuest(options: GuestOptions = {}): () => Promise<Guest> {
   return () => guest ??= boot(options);
 }
 
-/** A guest that has gone through its whole boot: ready comes before /data and the senses. */
+/**
+ * A guest that has gone through its whole boot: ready comes before /data and the senses. What the
+ * last phase leaves to later (the mind, a sample of /data) has waits of its own here.
+ */
 export async function boot(options: GuestOptions = {}): Promise<Guest> {
   const guest = await Guest.boot(options);
   try {
@@ -53,6 +56,22 @@ export async function boot(options: GuestOptions = {}): Promise<Guest> {
 /** Waits for the end of the last boot phase of the present boot. */
 export async function bootEnd(guest: Guest): Promise<void> {
   await guest.waitEvent("boot.phase", ({ data }) => data.name === LAST_PHASE, 60_000);
+}
+
+/** Waits until the sampler has measured a mounted file system: it looks at disks every 5 s. */
+export async function diskSampled(guest: Guest, mount: string): Promise<void> {
+  await eventually(`${mount} in a sample`, async () => {
+    const { items } = await guest.json<{ items: { mount: string }[] }>("/api/v1/disk");
+    return items.some((disk) => disk.mount === mount);
+  }, 30_000);
+}
+
+/** Waits until the mind runs in its cage: it starts some seconds after the boot's last phase. */
+export async function mindRuns(guest: Guest): Promise<void> {
+  await eventually("the mind in its cage", async () => {
+    const { items } = await history(guest, "mind.caged");
+    return items.length > 0;
+  }, 60_000);
 }
 
 /** Registers the last test of a file: PID 1 reported no fault, whatever the tests did to it. */

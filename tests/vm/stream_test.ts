@@ -144,13 +144,17 @@ Deno.test("server-sent events carry the same, and resume by Last-Event-ID", asyn
     const reader = answer.body!.pipeThrough(new TextDecoderStream()).getReader();
     let text = "";
     const until = async (pattern: RegExp) => {
-      const timer = setTimeout(() => abort.abort(new Error(`no ${pattern} in: ${text}`)), 30_000);
-      while (!pattern.test(text)) {
-        const { value, done } = await reader.read();
-        if (done) throw new Error(`the stream ended before ${pattern}: ${text}`);
-        text += value;
+      // Ends the read that waits, too.
+      const timer = setTimeout(() => void close(), 30_000);
+      try {
+        while (!pattern.test(text)) {
+          const { value, done } = await reader.read();
+          if (done) throw new Error(`the stream ended before ${pattern}: ${text}`);
+          text += value;
+        }
+      } finally {
+        clearTimeout(timer);
       }
-      clearTimeout(timer);
       return text;
     };
     const close = async () => {
@@ -161,7 +165,7 @@ Deno.test("server-sent events carry the same, and resume by Last-Event-ID", asyn
     return { until, close };
   };
   const one = await open();
-  await one.until(/event: hello\ndata: \{"boot"/);
+  await one.until(/event: hello\nid: [0-9a-f]{32}:\d+\ndata: \{"boot"/);
   await makeEvents(machine, 1);
   const text = await one.until(/^id: .*\ndata: .*"file\.deleted".*\n\n/m);
   await one.close();
@@ -320,7 +324,8 @@ Deno.test("malformed requests and frames are refused one by one, and the server 
     const data = new Uint8Array(prefix.length + bytes.length);
     data.set(prefix);
     data.set(bytes, prefix.length);
-    const answer = await rawExchange(port, data, 4000);
+    // Where the end is the claim it is waited for; where none is, a while shows it.
+    const answer = await rawExchange(port, data, ends ? 30_000 : 4000);
     assert.equal(answer.status, 101, name);
     if (ends && !answer.closed) open.push(name);
   });
