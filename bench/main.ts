@@ -6,9 +6,8 @@
  * machine and on what else it does, so no test compares them with a limit.
  */
 
-import { CommandError } from "../image/host.ts";
+import { CommandError, HostError } from "../image/host.ts";
 import { OptionError } from "../image/options.ts";
-import { MissingPackages } from "../image/packages.ts";
 import { STDERR, withProgress } from "../image/progress.ts";
 import { version } from "../src/version.ts";
 import { type BootRow, measureBoots, platforms, type Prepared, preparePlatform } from "./boot.ts";
@@ -222,7 +221,7 @@ if (import.meta.main) {
     Deno.exit(0);
   } catch (error) {
     const known = error instanceof OptionError || error instanceof CommandError ||
-      error instanceof MissingPackages;
+      error instanceof HostError;
     console.error(known ? error.message : error);
     Deno.exit(error instanceof OptionError ? 2 : 1);
   }

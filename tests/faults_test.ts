@@ -10,7 +10,10 @@ import { closeFd, eventfd, readFd, writeFd } from "../src/kernel/fd.ts";
 import { openLibc } from "../src/kernel/libc.ts";
 import { FAILURES_ALLOWED, Reactor, type Registration } from "../src/kernel/reactor.ts";
 import { Rtnl } from "../src/kernel/rtnetlink.ts";
+import { KmsgSensor } from "../subsystems/nerve/kmsg.ts";
+import { ProcessSensor } from "../subsystems/nerve/processes.ts";
 import { type Sensor, SensorHost } from "../subsystems/nerve/sensor.ts";
+import { UeventSensor } from "../subsystems/nerve/uevent.ts";
 import { fakeLibc, until } from "./kernel/harness.ts";
 
 function newBus(): { bus: Bus; events: AnyEvent[] } {
@@ -110,4 +113,68 @@ Deno.test("a malformed netlink datagram is an event, and the next one is heard",
   assert.equal(rtnl.malformed, 1);
   const [fault] = events.filter(({ type }) => type === "system.fault");
   assert.match(JSON.stringify(fault?.data), /rtnetlink.*malformed datagram/);
+});
+
+Deno.test("malformed uevents, process events and log records are events, each sensor's its own", async () => {
+  const { bus, events } = newBus();
+  const torn = new Uint8Array(24).fill(0xff);
+  const EAGAIN = 11;
+  /** A kernel that sends each descriptor one torn message, and then nothing. */
+  let lastFd = 8;
+  const sent = new Set<number>();
+  const read = (fd: number, buffer: Uint8Array<ArrayBuffer>): number => {
+    if (sent.has(fd)) return -1;
+    sent.add(fd);
+    buffer.set(torn);
+    return torn.length;
+  };
+  const libc = fakeLibc({
+    socket: () => ++lastFd,
+    open: () => ++lastFd,
+    lseek: () => 0,
+    bind: () => 0,
+    getsockname: () => 0,
+    setsockopt: () => 0,
+    getsockopt: () => 0,
+    sendto: () => 0,
+    recvfrom: (fd, buffer) => read(fd, buffer as Uint8Array<ArrayBuffer>),
+    read: (fd, buffer) => read(fd, buffer as Uint8Array<ArrayBuffer>),
+    close: () => 0,
+  }, () => EAGAIN);
+  const drains: (() => unknown)[] = [];
+  const reactor = {
+    add: (fd: number, _interest: unknown, drain: unknown) => {
+      drains.push(drain as () => unknown);
+      return { fd, active: true, modify: () => undefined, remove: () => undefined };
+    },
+  };
+  const sensors = new SensorHost((name, grants) => bus.source(name, grants));
+  await sensors.start(new UeventSensor(libc, reactor));
+  await sensors.start(
+    new ProcessSensor({
+      libc,
+      reactor,
+      proc: { read: () => null, processStatus: () => null, pids: () => [] },
+      causeOf: () => undefined,
+      rescan: () => Promise.resolve(),
+      timers: { set: () => 0, clear: () => undefined },
+      report: bus.report,
+    }),
+  );
+  await sensors.start(new KmsgSensor(libc, reactor, () => undefined));
+  for (const drain of drains) drain();
+  assert.equal(sent.size, 3, "all were read");
+  const gaps = events.flatMap(({ type, source, data }) =>
+    type === "bus.gap" ? [`${source} ${data.count} ${data.reason}`] : []
+  );
+  assert.deepEqual(gaps, [
+    "nerve.uevent 1 malformed uevent",
+    "nerve.processes 1 malformed process event",
+    "nerve.kmsg 1 malformed kernel log record",
+  ]);
+  assert.deepEqual(sensors.info().map(({ state, gaps }) => [state, gaps]), [
+    ["running", 1],
+    ["running", 1],
+    ["running", 1],
+  ]);
 });

@@ -32,7 +32,10 @@ export interface StreamLimits {
   readonly heartbeatMs: number;
   /** WebSocket ping and the wait for its pong, s. */
   readonly idleS: number;
-  /** Longest message a client may send, in UTF-16 units; all are ignored. */
+  /**
+   * Longest message a client may send, in UTF-16 units; all are ignored. It is seen when it is whole:
+   * what the runtime gathers until then has no bound (docs/SECURITY.md).
+   */
   readonly incoming: number;
 }
 

@@ -141,6 +141,8 @@ export class Kmsg {
       const record = parseKmsg(this.#decoder.decode(this.#buffer.subarray(0, length)));
       if (record === null) {
         this.#malformed++;
+        // One read is one sequence number, also when it cannot be read out of the record.
+        if (this.#next !== null) this.#next++;
         continue;
       }
       const lost = this.#next === null ? 0 : record.seq - this.#next;

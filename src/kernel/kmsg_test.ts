@@ -88,10 +88,11 @@ Deno.test("Kmsg.drain() from the start counts what was overwritten before it was
   assert.deepEqual(drain(fakeKmsgFrom("end", "6,3,1,-;a")), ["a"]);
 });
 
-Deno.test("Kmsg.drain() goes on after a record it cannot parse, and counts it", () => {
-  const kmsg = fakeKmsg("6,1,1,-;a", "garbage", "6,3,1,-;b");
-  assert.deepEqual(drain(kmsg), ["a", 1, "b"]);
-  assert.equal(kmsg.malformed, 1);
+Deno.test("Kmsg.drain() counts a record it cannot parse as malformed, and not as lost too", () => {
+  const kmsg = fakeKmsg("6,1,1,-;a", "garbage", "6,3,1,-;b", "garbage", "EPIPE", "6,9,1,-;c");
+  assert.deepEqual(drain(kmsg), ["a", "b", 4, "c"]);
+  assert.equal(kmsg.malformed, 2);
+  assert.deepEqual(drain(fakeKmsg("garbage", "6,3,1,-;a")), ["a"]);
 });
 
 Deno.test("Kmsg.drain() ends when the kernel overruns us for ever", () => {

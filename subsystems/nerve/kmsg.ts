@@ -6,7 +6,7 @@
 import type { Source } from "../../bus/bus.ts";
 import { Kmsg, KMSG_LEVELS, type KmsgLibc } from "../../src/kernel/kmsg.ts";
 import type { Reactor, Registration } from "../../src/kernel/reactor.ts";
-import type { Sensor } from "./sensor.ts";
+import { publishGap, type Sensor, tellingMalformed } from "./sensor.ts";
 
 /** What the kernel logs right before it executes init (init/main.c, run_init_process). */
 const initLine = /^Run \S+ as init process/;
@@ -38,7 +38,7 @@ export class KmsgSensor implements Sensor {
   start(source: Source): void {
     const kmsg = new Kmsg(this.#libc, "start");
     this.#kmsg = kmsg;
-    const drain = () =>
+    const drain = tellingMalformed(source, "kernel log record", kmsg, () =>
       kmsg.drain({
         onRecord: (record) => {
           if (initLine.test(record.text)) this.#onInitStarted(record.monotonicUs);
@@ -49,15 +49,8 @@ export class KmsgSensor implements Sensor {
             text: record.text,
           });
         },
-        onLost: (count) =>
-          source.publish("bus.gap", {
-            source: source.name,
-            from: null,
-            to: null,
-            count,
-            reason: "kernel log overrun",
-          }),
-      });
+        onLost: (count) => publishGap(source, count, "kernel log overrun"),
+      }));
     this.#registration = this.#reactor.add(kmsg.fd, ["read"], drain, "kmsg");
   }
 

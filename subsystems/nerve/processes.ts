@@ -12,7 +12,7 @@ import type { NetlinkLibc } from "../../src/kernel/netlink.ts";
 import type { Proc } from "../../src/kernel/proc.ts";
 import type { Reactor, Registration } from "../../src/kernel/reactor.ts";
 import type { BootTimers } from "../../src/kernel/timers.ts";
-import type { Sensor } from "./sensor.ts";
+import { publishGap, type Sensor, tellingMalformed } from "./sensor.ts";
 
 /** Above this many a second they are counted. */
 const eventsPerSecond = 2000;
@@ -62,21 +62,20 @@ export class ProcessSensor implements Sensor {
   start(source: Source): void {
     const connector = new ProcessConnector(this.#deps.libc);
     this.#connector = connector;
-    const lost = (count: number | null, reason: string) =>
-      source.publish("bus.gap", { source: source.name, from: null, to: null, count, reason });
-    const drain = (): "more" | void =>
+    // What a torn message told is in its CPU's sequence too: that gap follows, with the resync.
+    const drain = tellingMalformed(source, "process event", connector, () =>
       connector.drain({
         onEvent: (event) => this.#event(source, event),
         onLost: (count, cpu) => {
-          lost(count, `process connector, CPU ${cpu}`);
+          publishGap(source, count, `process connector, CPU ${cpu}`);
           this.#resyncSoon(source, drain);
         },
         onOverflow: () => {
-          lost(null, "ENOBUFS");
+          publishGap(source, null, "ENOBUFS");
           this.#deps.rescan().catch((error) => this.#deps.report("process rescan", error));
           this.#resyncSoon(source, drain);
         },
-      });
+      }));
     this.#registration = this.#deps.reactor.add(connector.fd, ["read"], drain, "process connector");
   }
 

@@ -102,7 +102,9 @@ function setUp() {
         event.type === "process.exited"
           ? `exited ${event.data.pid} ${event.data.comm} ${event.data.code}`
           : event.type === "bus.gap"
-          ? `gap ${event.data.count}`
+          ? `gap ${event.data.count}${
+            event.data.reason.startsWith("malformed") ? " malformed" : ""
+          }`
           : event.type === "process.storm"
           ? `storm of ${event.data.forks} ${event.data.execs} ${event.data.exits}`
           : event.type
@@ -160,4 +162,16 @@ Deno.test("ProcessSensor publishes each of a crowd, and counts what is a storm",
   assert.equal(told().length, 2000);
   ring();
   assert.deepEqual(told(), ["storm of 1 1 1"]);
+});
+
+Deno.test("ProcessSensor says once a drain how many messages were malformed, and hears the rest", () => {
+  const { exec, turn, told, inbox } = setUp();
+  const torn = new Uint8Array(16).fill(0xff);
+  inbox.push(torn);
+  exec(70, "between");
+  inbox.push(torn);
+  turn();
+  assert.deepEqual(told(), ["process.execed", "gap 2 malformed"]);
+  turn();
+  assert.deepEqual(told(), [], "what was told is not told again");
 });

@@ -19,6 +19,33 @@ export interface Sensor {
   stop(): void;
 }
 
+/** Publishes that messages never became events; `count` null: nobody knows how many. */
+export function publishGap(source: Source, count: number | null, reason: string): void {
+  source.publish("bus.gap", { source: source.name, from: null, to: null, count, reason });
+}
+
+/**
+ * Makes a drain that publishes, after each run, how many messages the reader could not decode.
+ * However many, they are one event: a kernel that sends nothing else must not fill the history.
+ */
+export function tellingMalformed(
+  source: Source,
+  what: string,
+  reader: { readonly malformed: number },
+  drain: () => "more" | void,
+): () => "more" | void {
+  let told = 0;
+  return () => {
+    try {
+      return drain();
+    } finally {
+      const count = reader.malformed - told;
+      told += count;
+      if (count > 0) publishGap(source, count, `malformed ${what}`);
+    }
+  };
+}
+
 interface Running {
   readonly sensor: Sensor;
   state: SensorInfo["state"];

@@ -7,7 +7,7 @@ import type { Source } from "../../bus/bus.ts";
 import type { NetlinkLibc } from "../../src/kernel/netlink.ts";
 import type { Reactor, Registration } from "../../src/kernel/reactor.ts";
 import { type Uevent, UeventSocket } from "../../src/kernel/uevent.ts";
-import type { Sensor } from "./sensor.ts";
+import { publishGap, type Sensor, tellingMalformed } from "./sensor.ts";
 
 /** Properties that repeat what the event says anyway. */
 const repeated = new Set(["ACTION", "DEVPATH", "SUBSYSTEM", "SEQNUM"]);
@@ -32,18 +32,11 @@ export class UeventSensor implements Sensor {
   start(source: Source): void {
     const socket = new UeventSocket(this.#libc);
     this.#socket = socket;
-    const drain = () =>
+    const drain = tellingMalformed(source, "uevent", socket, () =>
       socket.drain({
         onEvent: (event) => publish(source, event),
-        onOverflow: () =>
-          source.publish("bus.gap", {
-            source: source.name,
-            from: null,
-            to: null,
-            count: null,
-            reason: "ENOBUFS",
-          }),
-      });
+        onOverflow: () => publishGap(source, null, "ENOBUFS"),
+      }));
     this.#registration = this.#reactor.add(socket.fd, ["read"], drain, "uevent");
   }
 

@@ -85,3 +85,34 @@ export async function openPage(
   await page.goto(new URL(token === null ? "/" : `/#token=${token}`, url).href);
   return { page, complaints, foreign, [Symbol.asyncDispose]: () => context.close() };
 }
+
+/** Waits until a page of a real guest is connected and shows an event. */
+export async function live(page: Page): Promise<void> {
+  await page.locator("#connection", { hasText: /^live/ }).waitFor({ timeout: 60_000 });
+  await page.locator(".row").first().waitFor();
+}
+
+/** Has the page look for a row; answers when it first showed, by the page's own eyes (wall ms). */
+export async function firstShown(
+  page: Page,
+  type: string,
+  text: string,
+): Promise<() => Promise<number>> {
+  const key = `shown ${type} ${text}`;
+  await page.evaluate(([type, text, key]) => {
+    const seen = globalThis as unknown as Record<string, Promise<number>>;
+    seen[key!] = new Promise((resolve) => {
+      const look = () => {
+        for (const row of document.querySelectorAll(".row")) {
+          if (
+            row.querySelector(".type")?.textContent === type && row.textContent!.includes(text!)
+          ) return resolve(Date.now());
+        }
+        requestAnimationFrame(look);
+      };
+      look();
+    });
+  }, [type, text, key]);
+  return () =>
+    page.evaluate((key) => (globalThis as unknown as Record<string, Promise<number>>)[key]!, key);
+}

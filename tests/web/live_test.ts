@@ -3,9 +3,9 @@
  * the screen within a second, and the page lives through the machine's reboots.
  */
 import assert from "node:assert/strict";
-import type { Browser, Page } from "playwright-core";
+import type { Browser } from "playwright-core";
 import { sharedGuest } from "../vm/shared.ts";
-import { launchBrowser, openPage } from "./browser.ts";
+import { firstShown, launchBrowser, live, openPage } from "./browser.ts";
 import type { WatchedPage } from "./browser.ts";
 
 /** From the cause in the machine to the row on the screen, ms. */
@@ -45,32 +45,6 @@ function liveTest(name: string, run: (watched: WatchedPage) => Promise<void>): v
       await run(watched);
     },
   });
-}
-
-async function live(page: Page): Promise<void> {
-  await page.locator("#connection", { hasText: /^live/ }).waitFor({ timeout: 60_000 });
-  await page.locator(".row").first().waitFor();
-}
-
-/** Has the page look for a row; answers when it first showed, by the page's own eyes (wall ms). */
-async function firstShown(page: Page, type: string, text: string): Promise<() => Promise<number>> {
-  const key = `shown ${type} ${text}`;
-  await page.evaluate(([type, text, key]) => {
-    const seen = globalThis as unknown as Record<string, Promise<number>>;
-    seen[key!] = new Promise((resolve) => {
-      const look = () => {
-        for (const row of document.querySelectorAll(".row")) {
-          if (
-            row.querySelector(".type")?.textContent === type && row.textContent!.includes(text!)
-          ) return resolve(Date.now());
-        }
-        requestAnimationFrame(look);
-      };
-      look();
-    });
-  }, [type, text, key]);
-  return () =>
-    page.evaluate((key) => (globalThis as unknown as Record<string, Promise<number>>)[key]!, key);
 }
 
 liveTest(
@@ -153,12 +127,14 @@ liveTest("a service is declared and restarted on the page", async ({ page, compl
   await page.getByRole("button", { name: "Declare", exact: true }).click();
   const service = page.locator(".services li", { hasText: "sleeper" });
   await service.getByText("running", { exact: true }).waitFor();
-  const pid = async () => (await service.textContent())?.match(/pid (\d+)/)?.[1];
-  const before = await pid();
+  const pid = service.getByText(/^pid \d+/);
+  const before = (await pid.textContent())?.match(/^pid \d+/)?.[0];
+  assert.ok(before !== undefined);
   await service.getByRole("button", { name: "Restart sleeper" }).click();
   await service.getByText(/^done in \d+ ms$/).waitFor();
+  // The act is done before the page has heard of its end: until then it shows the old process.
+  await pid.filter({ hasNotText: new RegExp(`^${before}\\b`) }).waitFor();
   await service.getByText("running", { exact: true }).waitFor();
-  assert.notEqual(await pid(), before);
   await service.getByRole("button", { name: "Stop sleeper" }).click();
   await service.getByText("stopped", { exact: true }).waitFor();
   assert.deepEqual(complaints, []);
