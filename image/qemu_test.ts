@@ -124,6 +124,19 @@ Deno.test("kernelCommandLine() gives the clock's frequency under TCG, all of it 
   assert.doesNotMatch(kernelCommandLine({ ...LINE, tscKhz: null }), /tsc/);
 });
 
+Deno.test("kernelCommandLine() leaves the APIC timer unmeasured where another clock ticks", () => {
+  assert.match(kernelCommandLine(LINE), / nolapic_timer /);
+  assert.doesNotMatch(kernelCommandLine({ ...LINE, machine: "microvm" }), /nolapic_timer/);
+  assert.doesNotMatch(kernelCommandLine({ ...LINE, accel: "kvm" }), /nolapic_timer/);
+});
+
+Deno.test("qemuArgv() takes the whole processor, less what TCG emulates slowly", () => {
+  const cpu = (about: Partial<QemuOptions>) => values(qemuArgv({ ...OPTIONS, ...about }), "-cpu");
+  assert.deepEqual(cpu({ accel: "kvm" }), ["max"]);
+  assert.deepEqual(cpu({ accel: "tcg" }), ["max,-erms"]);
+  assert.deepEqual(cpu({ accel: "tcg", arch: "aarch64", machine: "virt" }), ["cortex-a72"]);
+});
+
 Deno.test("kernelCommandLine() quotes words with spaces and refuses what can not be quoted", () => {
   const init = ["/bin/sh", "-c", "a b"];
   assert.match(kernelCommandLine({ ...LINE, init }), /-- -c "a b"$/);

@@ -29,7 +29,7 @@ export const bootPhases: readonly Phase<Core>[] = [
     about: "host name, boot id, launch facts",
     run: (core) => core.identityPhase(),
   },
-  // The lease takes a round trip: ask before importing anything heavy.
+  // The lease takes a round trip: ask before building what can be built meanwhile.
   { name: "network", about: "links up, DHCP DISCOVER sent", run: (core) => core.networkPhase() },
   { name: "http", about: "port bound", run: (core) => core.httpPhase() },
   { name: "nerve", about: "reactor and sensors", run: (core) => core.nervePhase() },

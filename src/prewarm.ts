@@ -8,19 +8,12 @@
  */
 import { loadZod, schema } from "../bus/schema.ts";
 import { execArgs } from "../bus/shapes.ts";
+import { imageLaunch } from "../subsystems/cortex/host.ts";
 import { openLibc } from "./kernel/libc.ts";
 
 /** Imports and uses what PID 1 imports and uses, early and late, and ends. */
 export async function prewarm(): Promise<void> {
-  await Promise.all([
-    import("./wiring.ts"),
-    import("./http/app.ts"),
-    import("./http/server.ts"),
-    import("./http/auth.ts"),
-    import("../subsystems/cortex/host.ts"),
-    import("./console/console.ts"),
-    loadZod(),
-  ]);
+  await Promise.all([import("./wiring.ts"), import("./console/console.ts"), loadZod()]);
   (await schema(execArgs)).parse({ argv: ["true"] });
   openLibc().close();
   Deno.addSignalListener("SIGCHLD", () => {});
@@ -28,6 +21,7 @@ export async function prewarm(): Promise<void> {
   await useFiles();
   await useServer();
   await useChild();
+  await useMind();
   crypto.randomUUID();
   await crypto.subtle.digest("SHA-256", new Uint8Array(1));
 }
@@ -87,4 +81,13 @@ async function useChild(): Promise<void> {
   for await (const _ of child.stdout) break;
   await child.stderr.cancel();
   await child.status;
+}
+
+/** The mind's own program: with nothing on its standard input it ends by itself. */
+async function useMind(): Promise<void> {
+  const [program, ...args] = imageLaunch.argv;
+  const { env } = imageLaunch;
+  const mind = new Deno.Command(program!, { args, env, clearEnv: true, stdin: "null" });
+  const { success, stderr } = await mind.output();
+  if (!success) throw new Error(`prewarm the mind: ${new TextDecoder().decode(stderr)}`);
 }

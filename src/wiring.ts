@@ -28,6 +28,9 @@ import { Watchdog } from "../subsystems/immune/watchdog.ts";
 import { actTable, Hands } from "../subsystems/shell/acts.ts";
 import type { RenewOutcome } from "../subsystems/shell/network.ts";
 import { loadAssets } from "./assets.ts";
+import { createApp } from "./http/app.ts";
+import { launchPrincipal, Tokens } from "./http/auth.ts";
+import { serve } from "./http/server.ts";
 import { type Config, parseConfig } from "./config.ts";
 import { findByLabel, openDataDisk } from "./datadisk.ts";
 import { EventPort, findEventPort } from "./eventport.ts";
@@ -485,12 +488,6 @@ export class Core {
   }
 
   async httpPhase(): Promise<void> {
-    // Imported here and not at the top: the lease was asked for before this began.
-    const [{ createApp }, { serve }, { launchPrincipal, Tokens }] = await Promise.all([
-      import("./http/app.ts"),
-      import("./http/server.ts"),
-      import("./http/auth.ts"),
-    ]);
     const { bus, report, machine } = this;
     const clock = { wall: () => Date.now(), mono: () => this.clocks.boottime() };
     const tokens = new Tokens(clock);

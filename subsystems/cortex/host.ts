@@ -57,8 +57,9 @@ export const imageLaunch: MindLaunch = {
     "--no-config",
     "--no-lock",
     "--cached-only",
-    // MB. Idle it uses a fifth of that; a runaway hits this before its cgroup's bound.
-    "--v8-flags=--max-heap-size=32",
+    // Eager as PID 1 is (image/rootfs.ts): code cached otherwise would be refused. The bound in MB:
+    // idle it uses a fifth of that; a runaway hits this before its cgroup's bound.
+    "--v8-flags=--no-lazy,--max-heap-size=32",
     "/osym/mind.js",
   ],
   env: { DENO_DIR: "/var/deno", DENO_NO_UPDATE_CHECK: "1", NO_COLOR: "1", HOME: "/" },
