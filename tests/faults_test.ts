@@ -82,7 +82,9 @@ Deno.test("a malformed netlink datagram is an event, and the next one is heard",
   // struct nlmsghdr: a length beyond the datagram; then a sound NLMSG_NOOP, which says nothing.
   const torn = [0xff, 0, 0, 0, 16, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
   const noop = [16, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-  const datagrams = [torn, noop];
+  // Two RTM_NEWLINK (16) that end before their struct ifinfomsg does.
+  const short = [16, 0, 0, 0, 16, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+  const datagrams = [torn, noop, [...short, ...short]];
   const EAGAIN = 11;
   const libc = fakeLibc({
     socket: () => 9,
@@ -109,10 +111,15 @@ Deno.test("a malformed netlink datagram is an event, and the next one is heard",
   const rtnl = new Rtnl(libc, reactor, bus.report);
   rtnl.subscribe({ onMessage: () => undefined, onOverflow: () => undefined });
   drains.at(-1)?.();
-  assert.deepEqual(datagrams, [], "both were read");
-  assert.equal(rtnl.malformed, 1);
-  const [fault] = events.filter(({ type }) => type === "system.fault");
-  assert.match(JSON.stringify(fault?.data), /rtnetlink.*malformed datagram/);
+  assert.deepEqual(datagrams, [], "all were read");
+  assert.equal(rtnl.malformed, 3);
+  const faults = events.filter(({ type }) => type === "system.fault");
+  assert.equal(faults.length, 2);
+  assert.match(JSON.stringify(faults[0]?.data), /rtnetlink.*malformed datagram/);
+  assert.match(
+    JSON.stringify(faults[1]?.data),
+    /malformed datagram: message of type 16 and 1 more/,
+  );
 });
 
 Deno.test("malformed uevents, process events and log records are events, each sensor's its own", async () => {

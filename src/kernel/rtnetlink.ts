@@ -796,18 +796,20 @@ export class Rtnl {
     this.#requests.close();
   }
 
-  /** Hands on each message of a datagram it can decode, and counts the rest. */
+  /** Hands on each message of a datagram it can decode, counts the rest and reports it once. */
   #decode(datagram: Uint8Array, onMessage: (message: RtMessage) => void): void {
     const { messages, error } = decodeMessages(datagram);
+    const faults = error === null ? [] : [error];
     for (const raw of messages) {
       const message = decodeRtMessage(raw);
-      if (message === "malformed") this.#malformed++;
+      if (message === "malformed") faults.push(`message of type ${raw.type}`);
       else if (message !== "other") onMessage(message);
     }
-    if (error !== null) {
-      this.#malformed++;
-      this.#report("rtnetlink", new Error(`malformed datagram: ${error}`));
-    }
+    if (faults.length === 0) return;
+    this.#malformed += faults.length;
+    const [first] = faults;
+    const more = faults.length > 1 ? ` and ${faults.length - 1} more` : "";
+    this.#report("rtnetlink", new Error(`malformed datagram: ${first}${more}`));
   }
 
   async #dump<T>(
