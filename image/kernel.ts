@@ -218,7 +218,7 @@ const GENERIC_META: Readonly<Record<Arch, readonly string[]>> = {
  */
 const RUNTIME_MODULES = [
   ...["virtio_console", "qemu_fw_cfg", "virtio_net", "e1000", "evdev", "button"],
-  ...["?crc32c_generic", "ext4", "virtio-rng", "i6300esb", "pvpanic-pci"],
+  ...["?crc32c_generic", "ext4", "virtio-rng", "i6300esb", "pvpanic-pci", "tcp_diag"],
 ];
 
 /** The distribution's kernel, downloaded and unpacked into the cache (nothing is installed). */

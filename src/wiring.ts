@@ -909,8 +909,9 @@ export class Core {
     return {
       list: async () => {
         const answer = await sockets.tcp(undefined, port);
-        if (!answer.ok) throw new Error(`list connections: ${answer.error}`);
-        return answer.sockets;
+        if (answer.ok) this.recover("http.reaper");
+        else this.degrade("http.reaper", `list connections: ${answer.error}`);
+        return answer.ok ? answer.sockets : [];
       },
       destroy: async (socket: TcpSocket) => (await sockets.destroy(socket)).ok,
     };

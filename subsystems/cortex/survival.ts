@@ -324,11 +324,25 @@ function identity(state: MindState): string {
 
 // --- what happened --------------------------------------------------------------------
 
+/** Lines of an account of what happened. */
+const maxTold = 8;
+/** What is older is history and no ailment. Ms. */
+const freshMs = 600_000;
+
 function events(state: MindState): string {
   if (state.events.length === 0) return "Nothing worth telling has happened since I was started.";
-  const newest = state.events.slice(-8).reverse();
+  const lines: { when: string; what: string; times: number }[] = [];
+  for (const event of state.events.toReversed()) {
+    const what = tell(event);
+    const last = lines.at(-1);
+    // The same again and again is one thing that goes on.
+    if (last?.what === what) last.times++;
+    else if (lines.length === maxTold) break;
+    else lines.push({ when: ago(state.now - event.time), what, times: 1 });
+  }
   return `Newest first: ${
-    newest.map((event) => `${ago(state.now - event.time)} ${tell(event)}`).join("; ")
+    lines.map(({ when, what, times }) => `${when} ${what}${times > 1 ? ` (${times} times)` : ""}`)
+      .join("; ")
   }.`;
 }
 
@@ -337,6 +351,8 @@ function tell(event: ToldEvent): string {
   const { type, data } = event;
   const text = (key: string) => String(data[key] ?? "?");
   switch (type) {
+    case "system.fault":
+      return `the system caught a fault of its own (${text("where")}: ${text("message")})`;
     case "link.up":
       return `${text("link")} got its carrier`;
     case "link.down":
@@ -429,6 +445,10 @@ function findings(state: MindState): string[] {
     found.push(`${stops[state.boot.last_stop.kind]}.`);
   }
   if (state.boot.rescue) found.push("The machine is in rescue mode.");
+  const fault = state.events.findLast(({ type }) => type === "system.fault");
+  if (fault !== undefined && state.now - fault.time < freshMs) {
+    found.push(`${ago(state.now - fault.time)} ${tell(fault)}.`);
+  }
   return found;
 }
 

@@ -143,6 +143,28 @@ Deno.test("answer() says what happened, newest first", () => {
   assert.match(say("what happened?", { events: [odd] }), /odd\.thing a=1 b=x c=null d=true/);
 });
 
+/** The system's fault `ago` ms ago, as the catalogue has it. */
+const faultOf = (seq: number, ago: number) => ({
+  seq,
+  type: "system.fault",
+  time: stateOfTest().now - ago,
+  data: { where: "http", message: "ENOENT", stack: "Error: ENOENT\n at x", count: seq },
+});
+
+Deno.test("answer() tells what happens again and again once, without its stack", () => {
+  const up = {
+    seq: 9,
+    type: "link.up",
+    time: stateOfTest().now - 9000,
+    data: { index: 2, link: "eth0" },
+  };
+  assert.equal(
+    say("what happened?", { events: [up, faultOf(10, 6000), faultOf(11, 4000)] }),
+    "Newest first: 4.0 s ago the system caught a fault of its own (http: ENOENT) (2 times); " +
+      "9.0 s ago eth0 got its carrier.",
+  );
+});
+
 Deno.test("answer() says that it is healthy only when nothing it knows is wrong", () => {
   assert.equal(
     say("is it healthy?"),
@@ -193,12 +215,14 @@ Deno.test("answer() says that it is healthy only when nothing it knows is wrong"
       /The boot before ended in a kernel panic/,
     ],
     [{ boot: { ...boot, rescue: true } }, /rescue mode/],
+    [{ events: [faultOf(7, 60_000)] }, /1 min ago the system caught a fault of its own \(http: /],
   ];
   for (const [about, fault] of wrong) {
     const reply = say("is it healthy?", about);
     assert.match(reply, /^Not entirely\. 1\. /);
     assert.match(reply, fault);
   }
+  assert.match(say("is it healthy?", { events: [faultOf(7, 3_600_000)] }), /^Yes, it is healthy/);
 });
 
 Deno.test("answer() says what the services do", () => {
