@@ -247,8 +247,7 @@ function quoteWord(word: string): string {
 function clockParameters(options: CommandLineOptions): string[] {
   if (options.tscKhz === null) return [];
   const clock = [`tsc_early_khz=${options.tscKhz}`, "tsc=reliable"];
-  // Measuring the local APIC's timer takes a quarter of a second; the HPET ticks without that.
-  if (options.machine !== "microvm") return [...clock, "nolapic_timer"];
+  if (options.machine !== "microvm") return clock;
   // microvm has no PIT to calibrate a delay loop against; lpj = loops per jiffy.
   return [...clock, `lpj=${Math.round(options.tscKhz * 1000 / STRIPPED_HZ)}`, "no_timer_check"];
 }

@@ -124,12 +124,6 @@ Deno.test("kernelCommandLine() gives the clock's frequency under TCG, all of it 
   assert.doesNotMatch(kernelCommandLine({ ...LINE, tscKhz: null }), /tsc/);
 });
 
-Deno.test("kernelCommandLine() leaves the APIC timer unmeasured where another clock ticks", () => {
-  assert.match(kernelCommandLine(LINE), / nolapic_timer /);
-  assert.doesNotMatch(kernelCommandLine({ ...LINE, machine: "microvm" }), /nolapic_timer/);
-  assert.doesNotMatch(kernelCommandLine({ ...LINE, accel: "kvm" }), /nolapic_timer/);
-});
-
 Deno.test("qemuArgv() takes the whole processor, less what TCG emulates slowly", () => {
   const cpu = (about: Partial<QemuOptions>) => values(qemuArgv({ ...OPTIONS, ...about }), "-cpu");
   assert.deepEqual(cpu({ accel: "kvm" }), ["max"]);
