@@ -14,7 +14,7 @@ import { KmsgSensor } from "../subsystems/nerve/kmsg.ts";
 import { ProcessSensor } from "../subsystems/nerve/processes.ts";
 import { type Sensor, SensorHost } from "../subsystems/nerve/sensor.ts";
 import { UeventSensor } from "../subsystems/nerve/uevent.ts";
-import { fakeLibc, until } from "./kernel/harness.ts";
+import { fakeLibc, FakeNetlink, until } from "./kernel/harness.ts";
 
 function newBus(): { bus: Bus; events: AnyEvent[] } {
   const bus = new Bus({
@@ -84,34 +84,12 @@ Deno.test("a malformed netlink datagram is an event, and the next one is heard",
   const noop = [16, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
   // Two RTM_NEWLINK (16) that end before their struct ifinfomsg does.
   const short = [16, 0, 0, 0, 16, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-  const datagrams = [torn, noop, [...short, ...short]];
-  const EAGAIN = 11;
-  const libc = fakeLibc({
-    socket: () => 9,
-    bind: () => 0,
-    getsockname: () => 0,
-    setsockopt: () => 0,
-    getsockopt: () => 0,
-    sendto: () => 0,
-    recvfrom: (_fd, buffer) => {
-      const next = datagrams.shift();
-      if (next === undefined) return -1;
-      (buffer as Uint8Array<ArrayBuffer>).set(next);
-      return next.length;
-    },
-    close: () => 0,
-  }, () => EAGAIN);
-  const drains: (() => unknown)[] = [];
-  const reactor = {
-    add: (fd: number, _interest: unknown, drain: unknown) => {
-      drains.push(drain as () => unknown);
-      return { fd, active: true, modify: () => undefined, remove: () => undefined };
-    },
-  };
-  const rtnl = new Rtnl(libc, reactor, bus.report);
+  const netlink = new FakeNetlink();
+  const rtnl = new Rtnl(netlink.libc, netlink.reactor, bus.report);
   rtnl.subscribe({ onMessage: () => undefined, onOverflow: () => undefined });
-  drains.at(-1)?.();
-  assert.deepEqual(datagrams, [], "all were read");
+  netlink.inbox.push(...[torn, noop, [...short, ...short]].map((bytes) => new Uint8Array(bytes)));
+  netlink.turn();
+  assert.deepEqual(netlink.inbox, [], "all were read");
   assert.equal(rtnl.malformed, 3);
   const faults = events.filter(({ type }) => type === "system.fault");
   assert.equal(faults.length, 2);

@@ -1,11 +1,9 @@
 /** The routing netlink codec, on bytes a 6.18 kernel sent and on hostile ones. */
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { fakeLibc, holds, hostileBytes } from "../../tests/kernel/harness.ts";
-import { Errno } from "./errno.ts";
+import { FakeNetlink, holds, hostileBytes } from "../../tests/kernel/harness.ts";
 import { Writer } from "./layout.ts";
 import { decodeAttributes, encodeMessage, type NetlinkMessage, putAttribute } from "./netlink.ts";
-import type { Handler } from "./reactor.ts";
 import {
   addressBytes,
   addressText,
@@ -169,43 +167,16 @@ Deno.test("decodeRtMessage() takes a port that leaves its bridge for no link tha
   }
 });
 
-/** A subscription whose socket holds what the test puts in; an errno's name is a refusal. */
+/** A subscription whose socket holds what the test puts in. */
 function subscribed() {
-  const inbox: (Uint8Array | "ENOBUFS")[] = [];
+  const netlink = new FakeNetlink();
   const told: string[] = [];
-  let errno = 0;
-  let handler: Handler = () => {};
-  const libc = fakeLibc({
-    socket: () => 9,
-    bind: () => 0,
-    getsockname: () => 0,
-    setsockopt: () => 0,
-    getsockopt: () => 0,
-    sendto: () => 0,
-    close: () => 0,
-    recvfrom: (_fd, buffer) => {
-      const next = inbox.shift() ?? "EAGAIN";
-      if (typeof next === "string") {
-        errno = Errno[next];
-        return -1;
-      }
-      (buffer as Uint8Array<ArrayBuffer>).set(next);
-      return next.byteLength;
-    },
-  }, () => errno);
-  const reactor = {
-    add: (fd: number, _interest: unknown, added: Handler) => {
-      handler = added;
-      return { fd, active: true, modify() {}, remove() {} };
-    },
-  };
-  const rtnl = new Rtnl(libc, reactor, () => {});
+  const rtnl = new Rtnl(netlink.libc, netlink.reactor, () => {});
   rtnl.subscribe({
     onMessage: (message) => told.push(message.kind),
     onOverflow: () => told.push("overflow"),
   });
-  const ready = { read: true, write: false, priority: false, hangup: false, error: false };
-  return { inbox, told, turn: () => handler(ready) };
+  return { inbox: netlink.inbox, told, turn: () => netlink.turn() };
 }
 
 Deno.test("Rtnl.subscribe() tells of an overflow when all that is older than it has been read", () => {

@@ -1,11 +1,9 @@
 import assert from "node:assert/strict";
 import { Bus } from "../../bus/bus.ts";
 import type { AnyEvent } from "../../bus/envelope.ts";
-import { Errno } from "../../src/kernel/errno.ts";
 import { Writer } from "../../src/kernel/layout.ts";
 import { encodeMessage, NLMSG } from "../../src/kernel/netlink.ts";
-import type { Handler } from "../../src/kernel/reactor.ts";
-import { fakeLibc } from "../../tests/kernel/harness.ts";
+import { FakeNetlink } from "../../tests/kernel/harness.ts";
 import { ProcessSensor } from "./processes.ts";
 
 const FORK = 0x1;
@@ -14,30 +12,10 @@ const EXIT = 0x8000_0000;
 
 /** A sensor on a scripted connector and a /proc of which the test says who lives in it. */
 function setUp() {
-  const inbox: (Uint8Array | "ENOBUFS")[] = [];
+  const netlink = new FakeNetlink();
   const living = new Map<number, string>();
   const alarms: (() => void)[] = [];
-  let errno = 0;
   let seq = 0;
-  let handler: Handler = () => {};
-  const libc = fakeLibc({
-    socket: () => 9,
-    bind: () => 0,
-    getsockname: () => 0,
-    setsockopt: () => 0,
-    getsockopt: () => 0,
-    sendto: () => 0,
-    close: () => 0,
-    recvfrom: (_fd, buffer) => {
-      const next = inbox.shift() ?? "EAGAIN";
-      if (typeof next === "string") {
-        errno = Errno[next];
-        return -1;
-      }
-      (buffer as Uint8Array<ArrayBuffer>).set(next);
-      return next.byteLength;
-    },
-  }, () => errno);
   const bus = new Bus({
     boot: "00112233",
     clock: { wall: () => 0, mono: () => 0 },
@@ -48,13 +26,8 @@ function setUp() {
   let rescans = 0;
   const faults: unknown[] = [];
   const sensor = new ProcessSensor({
-    libc,
-    reactor: {
-      add: (fd: number, _interest: unknown, added: Handler) => {
-        handler = added;
-        return { fd, active: true, modify() {}, remove() {} };
-      },
-    },
+    libc: netlink.libc,
+    reactor: netlink.reactor,
     proc: {
       read: (path) => path.endsWith("/comm") ? living.get(parseInt(path)) ?? null : null,
       processStatus: () => null,
@@ -66,7 +39,6 @@ function setUp() {
     report: (_where, error) => faults.push(error),
   });
   sensor.start(bus.source("nerve.processes", ["process.*", "bus.gap"]));
-  const ready = { read: true, write: false, priority: false, hangup: false, error: false };
   /** Queues an event of a process whose words after the stamp are given. */
   const tell = (what: number, ...words: number[]) => {
     const body = new Writer(40).u32(what).u32(0).u64(0);
@@ -74,11 +46,11 @@ function setUp() {
     const event = body.zero(40 - body.length).finish();
     const payload = new Writer(60).u32(1).u32(1).u32(seq++).u32(0).u16(40).u16(0)
       .bytes(event).finish();
-    inbox.push(encodeMessage({ type: NLMSG.DONE, flags: 0, seq: 0, pid: 0, payload }));
+    netlink.inbox.push(encodeMessage({ type: NLMSG.DONE, flags: 0, seq: 0, pid: 0, payload }));
   };
   return {
     sensor,
-    inbox,
+    inbox: netlink.inbox,
     faults,
     fork: (pid: number) => tell(FORK, 1, 1, pid, pid),
     exec: (pid: number, comm: string) => {
@@ -94,7 +66,7 @@ function setUp() {
       living.delete(pid);
       seq++;
     },
-    turn: () => handler(ready),
+    turn: () => netlink.turn(),
     ring: () => alarms.splice(0).forEach((run) => run()),
     rescans: () => rescans,
     told: () =>

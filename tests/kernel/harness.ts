@@ -9,6 +9,7 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import { Errno, type ErrnoName } from "../../src/kernel/errno.ts";
 import type { Libc, LibcSymbols } from "../../src/kernel/libc.ts";
+import type { Handler } from "../../src/kernel/reactor.ts";
 
 /** Why a test cannot run here, or null when it can. */
 export type Need = () => string | null;
@@ -140,6 +141,51 @@ export function fakeLibc<Names extends keyof LibcSymbols>(
   errno: () => number = () => 0,
 ): Libc<Names> {
   return { sym, errno };
+}
+
+/** A netlink socket that holds what the test puts into it, and the reactor that watches it. */
+export class FakeNetlink {
+  /** Datagrams to come, or that the kernel had no room for some. Empty is EAGAIN. */
+  readonly inbox: (Uint8Array | "ENOBUFS")[] = [];
+  #errno = 0;
+  #handler: Handler = () => {};
+
+  readonly libc = fakeLibc({
+    socket: () => 9,
+    bind: () => 0,
+    getsockname: () => 0,
+    setsockopt: () => 0,
+    getsockopt: () => 0,
+    sendto: () => 0,
+    close: () => 0,
+    recvfrom: (_fd, buffer) => {
+      const next = this.inbox.shift() ?? "EAGAIN";
+      if (typeof next === "string") {
+        this.#errno = Errno[next];
+        return -1;
+      }
+      (buffer as Uint8Array<ArrayBuffer>).set(next);
+      return next.byteLength;
+    },
+  }, () => this.#errno);
+
+  readonly reactor = {
+    add: (fd: number, _interest: unknown, added: Handler) => {
+      this.#handler = added;
+      return { fd, active: true, modify() {}, remove() {} };
+    },
+  };
+
+  /** Has whoever watches the socket drain it once. */
+  turn(): "more" | void {
+    return this.#handler({
+      read: true,
+      write: false,
+      priority: false,
+      hangup: false,
+      error: false,
+    });
+  }
 }
 
 /**
