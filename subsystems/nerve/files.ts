@@ -9,7 +9,7 @@ import type { BlockingCalls } from "../../src/kernel/blocking.ts";
 import { IN, Inotify, type InotifyEvent, type InotifyLibc } from "../../src/kernel/inotify.ts";
 import type { Reactor, Registration } from "../../src/kernel/reactor.ts";
 import type { BootTimers } from "../../src/kernel/timers.ts";
-import type { Sensor } from "./sensor.ts";
+import { publishGap, type Sensor } from "./sensor.ts";
 
 const mask = IN.CREATE | IN.CLOSE_WRITE | IN.DELETE | IN.MOVED_FROM | IN.MOVED_TO |
   IN.MOVE_SELF | IN.ONLYDIR;
@@ -55,7 +55,7 @@ export class FileSensor implements Sensor {
     const drain = () =>
       inotify.drain({
         onEvent: (event) => this.#changed(source, event),
-        onOverflow: () => lost(source, "IN_Q_OVERFLOW"),
+        onOverflow: () => publishGap(source, null, "IN_Q_OVERFLOW"),
       });
     this.#registration = this.#reactor.add(inotify.fd, ["read"], drain, "inotify");
   }
@@ -101,7 +101,7 @@ export class FileSensor implements Sensor {
   /** The directory was removed, renamed or unmounted. */
   #ended(source: Source, watch: number, path: string): void {
     this.#paths.delete(watch);
-    lost(source, `${path} is gone: nothing in it is seen until it is back`);
+    publishGap(source, null, `${path} is gone: nothing in it is seen until it is back`);
     this.#watchAgain(source, path);
   }
 
@@ -110,7 +110,7 @@ export class FileSensor implements Sensor {
       if (this.#inotify === null) return;
       this.watch(path).then((refused) => {
         if (refused !== null) this.#watchAgain(source, path);
-        else lost(source, `${path} is watched again: what it held before is not told`);
+        else publishGap(source, null, `${path} is watched again: what it held before is not told`);
       }, () => this.#watchAgain(source, path));
     }, againMs);
   }
@@ -134,8 +134,4 @@ export class FileSensor implements Sensor {
       directory,
     });
   }
-}
-
-function lost(source: Source, reason: string): void {
-  source.publish("bus.gap", { source: source.name, from: null, to: null, count: null, reason });
 }

@@ -9,7 +9,7 @@
 import type { Source } from "../../bus/bus.ts";
 import type { LinkInfo, RouteInfo } from "../../bus/shapes.ts";
 import type { Address, Link, Route, RtMessage, Rtnl } from "../../src/kernel/rtnetlink.ts";
-import type { Sensor } from "./sensor.ts";
+import { publishGap, type Sensor } from "./sensor.ts";
 
 const mainTable = 254;
 const unicast = 1;
@@ -44,13 +44,7 @@ export class RtnetlinkSensor implements Sensor {
     this.#subscription = this.#rtnl.subscribe({
       onMessage: (message) => this.#told(message),
       onOverflow: () => {
-        source.publish("bus.gap", {
-          source: "nerve.rtnetlink",
-          from: null,
-          to: null,
-          count: null,
-          reason: "ENOBUFS",
-        });
+        publishGap(source, null, "ENOBUFS");
         // Older than what was lost, and so than the dump that is to come.
         if (this.#waiting !== null) this.#waiting.length = 0;
         this.#resyncSoon();

@@ -21,7 +21,8 @@ export const renew = route({
   method: "POST",
   path: "/api/v1/network/renew",
   scope: "shell:network:renew",
-  summary: "Asks the DHCP server for the lease of one link, or of all, anew.",
+  summary:
+    "Asks the DHCP server anew for the lease of one link, or of the one with the best route.",
   body: renewBody,
   bodyOptional: true,
   refusals: actRefusals,
