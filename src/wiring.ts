@@ -54,7 +54,7 @@ import { reboot, sync } from "./kernel/reboot.ts";
 import { setLimit } from "./kernel/rlimit.ts";
 import { Rtnl } from "./kernel/rtnetlink.ts";
 import { SockDiag, type TcpSocket } from "./kernel/sockdiag.ts";
-import { ignoreSigusr1 } from "./kernel/signals.ts";
+import { ignoreSigusr1, keepHandlersApart } from "./kernel/signals.ts";
 import { setSysctl } from "./kernel/sysctl.ts";
 import { activeConsole, Tty } from "./kernel/tty.ts";
 import { BootTimers } from "./kernel/timers.ts";
@@ -339,6 +339,7 @@ export class Core {
     try {
       // Before the first child: until then there is nobody who could send one.
       ignoreSigusr1(this.libc);
+      keepHandlersApart(this.libc);
       const failures = this.#writeSysctls();
       await this.#makeGroups();
       if (failures.length > 0) throw new Error(failures.join("; "));

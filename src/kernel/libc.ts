@@ -97,6 +97,8 @@ const SYNC = {
     result: "i32",
     optional: true,
   },
+  // int sigaction(int signum, const struct sigaction *act, struct sigaction *oldact);
+  sigaction: { parameters: ["i32", "buffer", "buffer"], result: "i32" },
   // sighandler_t signal(int signum, sighandler_t handler);
   signal: { parameters: ["i32", "usize"], result: "usize" },
   // int prctl(int option, unsigned long, unsigned long, unsigned long, unsigned long);

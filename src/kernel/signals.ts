@@ -1,15 +1,15 @@
 /**
- * Signal numbers, and the one disposition that Deno cannot set.
+ * Signal numbers, and what of their handling Deno cannot set.
  *
  * Owns: the table number ↔ name (asm-generic/signal.h, the same on x86_64 and aarch64).
  * Must never: make JavaScript a handler, it cannot run in one; `Deno.addSignalListener` is the way,
  * and signalfd is not, because another thread takes the signal.
  *
- * signal(2), signal(7).
+ * signal(2), sigaction(2), signal(7).
  */
 
 import { Errno, SysError } from "./errno.ts";
-import { cstr } from "./layout.ts";
+import { cstr, pinned } from "./layout.ts";
 import type { Libc } from "./libc.ts";
 
 /** Name → number. */
@@ -86,4 +86,43 @@ export function ignoreSigusr1(libc: Libc<"signal" | "dlsym">): void {
   if (BigInt.asUintN(64, before) !== SIG_ERR) return;
   const errno = libc.errno();
   throw new SysError("signal", `SIGUSR1, ${INERT_FUNCTION}`, errno);
+}
+
+/**
+ * struct sigaction of glibc and musl, 64 bit:
+ * { void (*sa_handler)(int); sigset_t sa_mask; int sa_flags; void (*sa_restorer)(void); }
+ */
+const SIZEOF_SIGACTION = 152;
+const OFFSETOF_MASK = 8;
+const SIZEOF_SIGSET = 128;
+/** SIG_DFL and SIG_IGN; what is above is a function. */
+const SIG_IGN = 1n;
+const LAST_SIGNAL = 64;
+
+/**
+ * Makes every handler block all other signals while it runs.
+ *
+ * Those of SIGSEGV and SIGBUS run on a small stack of their own, 8 KiB in each thread. Signals that
+ * are pending with one of them add their frames to it, 2 KiB each, before it has run one
+ * instruction; where one no longer fits the kernel forces SIGSEGV, and that ends PID 1 too. With the
+ * others blocked they wait until the small stack is left. sigaltstack(2).
+ *
+ * Call it when every handler is installed. @throws SysError
+ */
+export function keepHandlersApart(libc: Libc<"sigaction">): void {
+  const action = pinned(SIZEOF_SIGACTION);
+  const view = new DataView(action.buffer);
+  for (let number = 1; number <= LAST_SIGNAL; number++) {
+    if (libc.sym.sigaction(number, null, action) < 0) {
+      const errno = libc.errno();
+      // The C library keeps some to itself.
+      if (errno === Errno.EINVAL) continue;
+      throw new SysError("sigaction", signalName(number), errno);
+    }
+    if (view.getBigUint64(0, true) <= SIG_IGN) continue;
+    action.fill(0xff, OFFSETOF_MASK, OFFSETOF_MASK + SIZEOF_SIGSET);
+    if (libc.sym.sigaction(number, action, null) < 0) {
+      throw new SysError("sigaction", signalName(number), libc.errno());
+    }
+  }
 }

@@ -214,11 +214,26 @@ export class Guest {
     return machine;
   }
 
-  /** A request with the launch token; `path` begins with a slash. */
-  api(path: string, init: RequestInit = {}): Promise<Response> {
+  /**
+   * A request with the launch token; `path` begins with a slash. What ended the machine meanwhile is
+   * the cause of the error.
+   */
+  async api(path: string, init: RequestInit = {}): Promise<Response> {
     const headers = new Headers(init.headers);
     if (!headers.has("authorization")) headers.set("authorization", `Bearer ${this.token}`);
-    return fetch(this.url + path, { signal: AbortSignal.timeout(30_000), ...init, headers });
+    try {
+      return await fetch(this.url + path, {
+        signal: AbortSignal.timeout(30_000),
+        ...init,
+        headers,
+      });
+    } catch (error) {
+      // QEMU's end is told a moment after its sockets are gone.
+      await new Promise((resolve) => setTimeout(resolve, 500));
+      const last = this.stops.at(-1);
+      if (last === undefined || !(error instanceof Error)) throw error;
+      throw new Error(error.message, { cause: new GuestDied(path, last, this.#serialTail) });
+    }
   }
 
   /** A request whose answer must be 2xx JSON. Throws with the body otherwise. */
