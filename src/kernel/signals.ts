@@ -94,33 +94,41 @@ export function ignoreSigusr1(libc: Libc<"signal" | "dlsym">): void {
  */
 const SIZEOF_SIGACTION = 152;
 const OFFSETOF_MASK = 8;
-const SIZEOF_SIGSET = 128;
 /** SIG_DFL and SIG_IGN; what is above is a function. */
 const SIG_IGN = 1n;
 const LAST_SIGNAL = 64;
 
 /**
- * Makes every handler block all other signals while it runs.
+ * Makes every handler block the signals of all other handlers while it runs.
  *
  * Those of SIGSEGV and SIGBUS run on a small stack of their own, 8 KiB in each thread. Signals that
  * are pending with one of them add their frames to it, 2 KiB each, before it has run one
  * instruction; where one no longer fits the kernel forces SIGSEGV, and that ends PID 1 too. With the
  * others blocked they wait until the small stack is left. sigaltstack(2).
  *
+ * No signal without a handler may be among them: what the first thread of init blocks is not ignored
+ * for it, and another thread then takes it and dies of it (kernel/signal.c, complete_signal()).
+ *
  * Call it when every handler is installed. @throws SysError
  */
 export function keepHandlersApart(libc: Libc<"sigaction">): void {
-  const action = pinned(SIZEOF_SIGACTION);
-  const view = new DataView(action.buffer);
+  const handled: { number: number; action: Uint8Array<ArrayBuffer> }[] = [];
   for (let number = 1; number <= LAST_SIGNAL; number++) {
+    const action = pinned(SIZEOF_SIGACTION);
     if (libc.sym.sigaction(number, null, action) < 0) {
       const errno = libc.errno();
       // The C library keeps some to itself.
       if (errno === Errno.EINVAL) continue;
       throw new SysError("sigaction", signalName(number), errno);
     }
-    if (view.getBigUint64(0, true) <= SIG_IGN) continue;
-    action.fill(0xff, OFFSETOF_MASK, OFFSETOF_MASK + SIZEOF_SIGSET);
+    const handler = new DataView(action.buffer).getBigUint64(0, true);
+    if (handler > SIG_IGN) handled.push({ number, action });
+  }
+  for (const { number, action } of handled) {
+    // sigset_t: signal n is bit n − 1.
+    for (const { number: other } of handled) {
+      action[OFFSETOF_MASK + ((other - 1) >> 3)]! |= 1 << ((other - 1) & 7);
+    }
     if (libc.sym.sigaction(number, action, null) < 0) {
       throw new SysError("sigaction", signalName(number), libc.errno());
     }
